@@ -1,0 +1,1 @@
+"""Peers of FLARE behind the same calling convention."""

@@ -1,0 +1,1 @@
+"""The FLARE family as pure torch modules."""

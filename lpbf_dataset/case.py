@@ -1,0 +1,156 @@
+"""One printed body with its mesh, fields and statistics, as plain NumPy arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lpbf_dataset.schema import VARIABLES, resolve_scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import meshio
+    import numpy as np
+    import pyvista as pv
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A printed body: the mesh, the fields on it, and what is known about it.
+
+    Every variable is also an attribute, so ``case.displacement`` is
+    ``case.variables["displacement"]``.
+
+    Parameters
+    ----------
+    case_id : str
+        Unique name.
+    design_id : str
+        Name of the parent CAD model; bodies of one design resemble each other.
+    source : str
+        Kind of source the case came from, for example ``"netfabb"``.
+    variables : mapping of str to ndarray
+        Arrays by the names, dtypes and units of `lpbf_dataset.schema.VARIABLES`.
+    split : str, optional
+        ``"train"``, ``"val"`` or ``"test"``; empty when no split was made.
+    statistics : mapping of str to float or int, optional
+        By the names of `lpbf_dataset.schema.STATISTICS`.
+    """
+
+    case_id: str
+    design_id: str
+    source: str
+    variables: Mapping[str, NDArray[np.generic]]
+    split: str = ""
+    statistics: Mapping[str, float | int] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> NDArray[np.generic]:
+        # Reached only for names that are not attributes; `variables` itself is missing while unpickling.
+        if name.startswith("_") or name == "variables":
+            raise AttributeError(name)
+        try:
+            return self.variables[name]
+        except KeyError:
+            raise AttributeError(
+                f"case {self.case_id!r} has no variable {name!r}; it has {', '.join(self.variables)}"
+            ) from None
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.variables]
+
+    def __repr__(self) -> str:
+        return (
+            f"Case({self.case_id!r}, {self.node_count} nodes, {self.cell_count} cells, "
+            f"fields: {', '.join(self.field_names)})"
+        )
+
+    @property
+    def points(self) -> NDArray[np.float32]:
+        """Undeformed node positions, (nodes, 3) float32, mm."""
+        return self.variables["points"]  # type: ignore[return-value]
+
+    @property
+    def cells(self) -> NDArray[np.int32]:
+        """Nodes of each hexahedron in VTK order, (cells, 8) int32."""
+        return self.variables["cells"]  # type: ignore[return-value]
+
+    @property
+    def edges(self) -> NDArray[np.int32]:
+        """Unique undirected mesh edges, (edges, 2) int32, first node < second."""
+        return self.variables["edges"]  # type: ignore[return-value]
+
+    @property
+    def node_count(self) -> int:
+        """Number of nodes."""
+        return len(self.points)
+
+    @property
+    def cell_count(self) -> int:
+        """Number of cells."""
+        return len(self.cells)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the fields on the nodes."""
+        return tuple(
+            name for name in self.variables if VARIABLES[name].dim == "node" and name != "points"
+        )
+
+    def scalar(self, name: str) -> NDArray[np.float32]:
+        """One number per node.
+
+        Parameters
+        ----------
+        name : str
+            A scalar field (``"von_mises_stress"``), a component (``"displacement_z"``), or a
+            vector field, which gives its magnitude.
+
+        Returns
+        -------
+        (nodes,) float32 ndarray
+            In the units of the field.
+
+        Raises
+        ------
+        KeyError
+            If the case has no such field.
+        """
+        variable, component = resolve_scalar(name)
+        if variable not in self.variables:
+            raise KeyError(f"case {self.case_id!r} has no field {name!r}; it has {', '.join(self.field_names)}")
+        values: NDArray[np.float32] = self.variables[variable]  # type: ignore[assignment]
+        if component is not None:
+            return values[:, component]
+        if values.ndim == 1:
+            return values
+        return (values**2).sum(axis=1) ** 0.5  # type: ignore[no-any-return]
+
+    def to_pyvista(self) -> pv.UnstructuredGrid:
+        """Undeformed mesh with every field as point data; needs the ``viz`` extra.
+
+        Symmetric tensors are reordered to VTK's component order (xx, yy, zz, xy, yz, xz).
+        """
+        import numpy as np
+        import pyvista as pv
+
+        connectivity = np.column_stack([np.full(self.cell_count, 8), self.cells])
+        cell_types = np.full(self.cell_count, pv.CellType.HEXAHEDRON)
+        grid = pv.UnstructuredGrid(connectivity.ravel(), cell_types, self.points)
+        for name in self.field_names:
+            values = self.variables[name]
+            is_tensor = VARIABLES[name].component == ("tensor", 6)
+            grid.point_data[name] = values[:, [0, 1, 2, 3, 5, 4]] if is_tensor else values
+        grid.user_dict = {"case_id": self.case_id, "design_id": self.design_id}
+        return grid
+
+    def to_meshio(self) -> meshio.Mesh:
+        """Undeformed mesh with every field as point data, for the formats meshio writes."""
+        import meshio
+
+        return meshio.Mesh(
+            self.points,
+            [("hexahedron", self.cells)],
+            point_data={name: self.variables[name] for name in self.field_names},
+        )

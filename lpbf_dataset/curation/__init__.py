@@ -1,0 +1,1 @@
+"""What is known of each case, which cases are kept, and how they are split."""

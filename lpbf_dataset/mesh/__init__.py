@@ -1,0 +1,1 @@
+"""Mesh kernels: edges and cell quality of hexahedral meshes."""

@@ -1,0 +1,198 @@
+"""The stored variables of layout version 1, in one table from which everything else derives.
+
+Meshes have different sizes, so node, cell and edge variables of all cases stand one after another
+along one dimension (contiguous ragged arrays of the CF conventions, section 9.3.3), and
+``<dim>_offset`` says where each case begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+LAYOUT = "lpbf-dataset"
+LAYOUT_VERSION = 1
+
+RaggedDim = Literal["node", "cell", "edge"]
+RAGGED_DIMS: tuple[RaggedDim, ...] = get_args(RaggedDim)
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+TENSOR_COMPONENTS = ("xx", "yy", "zz", "xy", "xz", "yz")
+"""Order of symmetric tensor components, that of EnSight Gold (VTK swaps the last two)."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One ragged variable of the store.
+
+    Parameters
+    ----------
+    name : str
+        Name of the Zarr array and of the attribute of a case.
+    dim : {"node", "cell", "edge"}
+        The ragged dimension along which the cases are concatenated.
+    component : (str, int) or None
+        Name and length of the trailing dimension; None for a scalar.
+    dtype : str
+        NumPy dtype name.
+    units : str
+        UDUNITS spelling; "1" for a dimensionless quantity.
+    long_name : str
+        One phrase for plots and for ``xarray``.
+    optional : bool
+        Kept only when asked for (``--fields all``).
+    """
+
+    name: str
+    dim: RaggedDim
+    component: tuple[str, int] | None
+    dtype: str
+    units: str
+    long_name: str
+    optional: bool = False
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Dimension names, the ragged one first."""
+        return (self.dim,) if self.component is None else (self.dim, self.component[0])
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row: ``()`` for a scalar, ``(3,)`` for a vector."""
+        return () if self.component is None else (self.component[1],)
+
+
+_XYZ = ("xyz", 3)
+_TENSOR = ("tensor", len(TENSOR_COMPONENTS))
+
+
+def _optional(name: str, component: tuple[str, int] | None, units: str, long_name: str) -> Variable:
+    return Variable(name, "node", component, "float32", units, long_name, optional=True)
+
+
+VARIABLES: dict[str, Variable] = {
+    variable.name: variable
+    for variable in (
+        Variable("points", "node", _XYZ, "float32", "mm", "undeformed position; z is the build direction"),
+        Variable("displacement", "node", _XYZ, "float32", "mm", "displacement after plate removal"),
+        Variable("von_mises_stress", "node", None, "float32", "MPa", "von Mises stress"),
+        Variable("temperature", "node", None, "float32", "degC", "temperature"),
+        Variable("cells", "cell", ("vertex", 8), "int32", "1", "node of each corner, VTK hexahedron order"),
+        Variable("edges", "edge", ("edge_end", 2), "int32", "1", "undirected mesh edge, first node < second"),
+        _optional("cauchy_stress", _TENSOR, "MPa", "Cauchy stress"),
+        _optional("elastic_strain", _TENSOR, "1", "elastic strain"),
+        _optional("principal_stress_max", None, "MPa", "largest principal stress"),
+        _optional("principal_stress_mid", None, "MPa", "middle principal stress"),
+        _optional("principal_stress_min", None, "MPa", "smallest principal stress"),
+        _optional("principal_stress_direction_max", _XYZ, "1", "direction of the largest principal stress"),
+        _optional("principal_stress_direction_mid", _XYZ, "1", "direction of the middle principal stress"),
+        _optional("principal_stress_direction_min", _XYZ, "1", "direction of the smallest principal stress"),
+        _optional("recoater_clearance", None, "percent", "recoater clearance in layer thicknesses"),
+        _optional("recoater_status", None, "1", "recoater interference status"),
+    )
+}
+
+MESH_VARIABLES = ("points", "cells", "edges")
+"""What makes up the mesh itself; every other variable is a field on it."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One number per case, stored as ``case_<name>``.
+
+    Parameters
+    ----------
+    name : str
+        Name without the ``case_`` prefix.
+    dtype : str
+        NumPy dtype name.  A float statistic that cannot be computed is NaN, an integer one -1.
+    units : str
+        UDUNITS spelling.
+    long_name : str
+        One phrase for plots and reports.
+    """
+
+    name: str
+    dtype: str
+    units: str
+    long_name: str
+
+
+STATISTICS: dict[str, Statistic] = {
+    statistic.name: statistic
+    for statistic in (
+        Statistic("nodes", "int64", "1", "number of nodes"),
+        Statistic("cells", "int64", "1", "number of hexahedral cells"),
+        Statistic("directed_edges", "int64", "1", "directed mesh edges, twice the undirected ones"),
+        Statistic("edges_per_node", "float64", "1", "directed edges over nodes"),
+        Statistic("mean_aspect_ratio", "float64", "1", "mean cell aspect ratio (longest over shortest edge)"),
+        Statistic("max_aspect_ratio", "float64", "1", "largest cell aspect ratio"),
+        Statistic("max_z", "float64", "mm", "height of the part above the plate"),
+        Statistic("max_displacement", "float64", "mm", "largest displacement magnitude"),
+        Statistic("max_displacement_z", "float64", "mm", "largest displacement in z"),
+        Statistic("min_displacement_z", "float64", "mm", "smallest (most negative) displacement in z"),
+        Statistic("max_von_mises_stress", "float64", "MPa", "largest von Mises stress"),
+        Statistic("volume", "float64", "mm3", "volume of the mesh cells"),
+        Statistic("surface_area", "float64", "mm2", "area of the part surface (STL); NaN without one"),
+        Statistic("genus", "int64", "1", "genus of the part surface (STL); -1 if open or without one"),
+        Statistic("watertight", "int64", "1", "1 if the part surface (STL) is closed, 0 if open, -1 without one"),
+    )
+}
+
+
+def component_names(variable: Variable) -> tuple[str, ...]:
+    """Names of the components of a variable: ``("x", "y", "z")``, tensor components or ``()``."""
+    if variable.component == _XYZ:
+        return ("x", "y", "z")
+    if variable.component == _TENSOR:
+        return TENSOR_COMPONENTS
+    return ()
+
+
+def field_names(*, include_optional: bool) -> tuple[str, ...]:
+    """Names of the nodal fields (displacement and so on), in table order.
+
+    Parameters
+    ----------
+    include_optional : bool
+        Whether to name those kept only with ``--fields all``.
+    """
+    return tuple(
+        name
+        for name, variable in VARIABLES.items()
+        if name not in MESH_VARIABLES and (include_optional or not variable.optional)
+    )
+
+
+def resolve_scalar(name: str) -> tuple[str, int | None]:
+    """Split a scalar field name as users type it into variable and component index.
+
+    Parameters
+    ----------
+    name : str
+        ``"von_mises_stress"``, ``"displacement_z"``, ``"cauchy_stress_xx"``.
+
+    Returns
+    -------
+    variable, component : str, int or None
+        ``("displacement", 2)`` for ``"displacement_z"``; the component is None when the name is
+        that of a whole variable, scalar or not.
+
+    Raises
+    ------
+    KeyError
+        If neither a variable nor one of its components has this name.
+    """
+    if name in VARIABLES:
+        return name, None
+    variable_name, _, component = name.rpartition("_")
+    if variable_name in VARIABLES:
+        names = component_names(VARIABLES[variable_name])
+        if component in names:
+            return variable_name, names.index(component)
+    scalars = [n for n in field_names(include_optional=True) if not VARIABLES[n].component]
+    vectors = [n for n in field_names(include_optional=True) if VARIABLES[n].component]
+    known = sorted(scalars + [f"{n}_{c}" for n in vectors for c in component_names(VARIABLES[n])])
+    raise KeyError(f"no field named {name!r}; known fields: {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""Readers of raw simulations: each source yields cases, or a reason why not."""

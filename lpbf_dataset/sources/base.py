@@ -1,0 +1,175 @@
+"""What a source of simulations is: it yields cases, each of which can be read or says why not.
+
+A source never lets one bad case stop the others: finding cases is cheap and does not fail for a
+case, reading one either returns data or raises `CaseError` with a typed reason.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+StepKind = Literal["deposited", "dwelt", "cooled", "removed"]
+
+
+class FailureReason(StrEnum):
+    """Why a case has no usable result."""
+
+    NO_CASE_FILE = "no_case_file"
+    """Preparation failed: the solver wrote no EnSight ``.case`` file."""
+    ANALYSIS_TERMINATED = "analysis_terminated"
+    """The solver's log says that it gave up."""
+    ANALYSIS_UNFINISHED = "analysis_unfinished"
+    """The solver's log breaks off without the line that ends a successful run."""
+    INCONSISTENT_STEPS = "inconsistent_steps"
+    """The numbers of results and geometries do not belong together."""
+    MISSING_FILE = "missing_file"
+    TRUNCATED_FILE = "truncated_file"
+    MALFORMED_FILE = "malformed_file"
+    UNSAFE_ARCHIVE = "unsafe_archive"
+    """An archive member escapes its folder, or unpacks to more than is plausible."""
+    DUPLICATE_CASE = "duplicate_case"
+    """Another case of the same id was found earlier."""
+
+
+class CaseError(Exception):
+    """One case cannot be used; the others can.
+
+    Parameters
+    ----------
+    reason : FailureReason
+        The class of failure, stored in the catalog.
+    detail : str
+        One line: the file, what is wrong with it, and what was expected.
+    """
+
+    def __init__(self, reason: FailureReason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[CaseError], tuple[FailureReason, str]]:
+        """Keep reason and detail when the error crosses a process boundary."""
+        return type(self), (self.reason, self.detail)
+
+
+class SourceError(ValueError):
+    """The source itself cannot be read: a user's mistake, reported in one line with exit code 2."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state after one step of the process, on the mesh of that step.
+
+    Parameters
+    ----------
+    number : int
+        Number of the result as the source counts them.
+    kind : {"deposited", "dwelt", "cooled", "removed"}
+        What the step is: a layer group just deposited, the same after its dwell, the whole
+        build cooled down on the plate, or the part after plate removal.
+    time : float
+        Process time in seconds.
+    points : (n, 3) float32 ndarray
+        Undeformed node positions in mm; z is the build direction, z = 0 the top of the plate.
+    cells : (m, 8) int32 ndarray
+        Nodes of each hexahedron, VTK order, zero-based.
+    fields : mapping of str to (n,) or (n, k) float32 ndarray
+        Nodal fields, named and in the units of `lpbf_dataset.schema.VARIABLES`.
+    """
+
+    number: int
+    kind: StepKind
+    time: float
+    points: NDArray[np.float32]
+    cells: NDArray[np.int32]
+    fields: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The triangulated surface of a part, as designed.
+
+    Parameters
+    ----------
+    triangles : (n, 3, 3) float32 ndarray
+        Corners of each triangle in mm.
+    name : str
+        File name it was read from.
+    """
+
+    triangles: NDArray[np.float32]
+    name: str
+
+
+class RawCase(Protocol):
+    """One simulated body as a source holds it.  Picklable; opens no file until asked."""
+
+    @property
+    def case_id(self) -> str:
+        """Unique name of the printed body."""
+
+    @property
+    def design_id(self) -> str:
+        """Name of the parent CAD model."""
+
+    @property
+    def location(self) -> str:
+        """Where the case lies, for messages and the catalog."""
+
+    def content_hash(self) -> str:
+        """Hash of the files that make up the case; equal whether zipped or unpacked."""
+
+    def steps(self, fields: Collection[str] | None = None) -> Sequence[Step]:
+        """Read every step, each with its own mesh.  Raises `CaseError`."""
+
+    def final_step(self, fields: Collection[str] | None = None) -> Step:
+        """Read the state after plate removal alone.  Raises `CaseError`."""
+
+    def surface(self) -> Surface | None:
+        """Read the part surface, or None where the case has none.  Raises `CaseError`."""
+
+
+class Source(Protocol):
+    """A place that holds simulated cases."""
+
+    name: str
+    """Name of the kind of source, stored with each case."""
+
+    def cases(self) -> Iterator[RawCase]:
+        """Yield the cases in a fixed order, whether they can be read or not."""
+
+
+_FUSION_BODY = re.compile(r"(?P<design>\d+_[0-9a-f]{8})_+[0-9a-z]+", re.IGNORECASE)
+
+
+def parent_design(case_id: str, part_name: str = "") -> str:
+    """Name of the parent design of a case.
+
+    Fusion 360 Gallery bodies are called ``<number>_<hash>_<body>``; all but the body names the
+    design.  Netfabb folders often carry that name, otherwise the part file may.
+
+    Parameters
+    ----------
+    case_id : str
+        Name of the case.
+    part_name : str, optional
+        Name of its part file.
+
+    Returns
+    -------
+    str
+        The design, or `case_id` itself when neither name follows the pattern.
+    """
+    for name in (case_id, part_name):
+        if match := _FUSION_BODY.match(name):
+            return match["design"]
+    return case_id

@@ -1,0 +1,1 @@
+"""The Zarr store: writing it atomically, reading it at random."""

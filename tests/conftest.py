@@ -1,0 +1,27 @@
+"""Fixtures every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(os.environ.get("LPBF_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real data beside the checkout; required in CI."""
+    if SHARED_DATA.is_dir():
+        return SHARED_DATA
+    message = f"real data not found at {SHARED_DATA}; set LPBF_SHARED_DATA to its folder"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def step2(shared_data: Path) -> Path:
+    """Return the folder of the one real Netfabb case."""
+    return shared_data / "netfabb" / "step2"

@@ -1,0 +1,1 @@
+"""PyVista scenes of cases."""
