@@ -2,13 +2,36 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SHARED ?= ../shared
+NETFABB ?= ../shared/data/netfabb
 
 .PHONY: demo test lint types check clean
 
-# A stamp, so that the second call installs nothing.
+demo: .venv/installed
+	$(BIN)/lpbf-build $(NETFABB) -o out/demo.zarr
+	rm -rf out/demo_run
+	$(BIN)/lpbf-train flare --data out/demo.zarr -o out/demo_run --preset tiny
+	$(BIN)/lpbf-view out/demo.zarr --field displacement_z --screenshot out/demo_displacement_z.png
+	$(BIN)/lpbf-view out/demo_run --screenshot out/demo_comparison.png
+	@echo 'store out/demo.zarr, run out/demo_run, pictures out/demo_displacement_z.png and out/demo_comparison.png'
+
+test: .venv/installed
+	$(BIN)/python -m pytest -n 2 $(TESTS)
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+check: lint types test
+
+# The stamp makes the second call install nothing.
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+clean:
+	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis

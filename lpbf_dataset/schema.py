@@ -137,7 +137,7 @@ STATISTICS: dict[str, Statistic] = {
         Statistic("volume", "float64", "mm3", "volume of the mesh cells"),
         Statistic("surface_area", "float64", "mm2", "area of the part surface (STL); NaN without one"),
         Statistic("genus", "int64", "1", "genus of the part surface (STL); -1 if open or without one"),
-        Statistic("watertight", "int64", "1", "1 if the part surface (STL) is closed, 0 if open, -1 without one"),
+        Statistic("watertight", "int64", "1", "1 if the part surface (STL) is closed, 0 if open, -1 without"),
     )
 }
 

@@ -1,1 +1,10 @@
-"""Mesh kernels: edges and cell quality of hexahedral meshes."""
+"""Kernels on hexahedral meshes: edges and cell quality.
+
+Every function takes plain arrays, checks them, and runs compiled code that releases the GIL and
+is cached on disk.
+"""
+
+from lpbf_dataset.mesh.quality import aspect_ratios, cell_volumes
+from lpbf_dataset.mesh.topology import unique_edges
+
+__all__ = ["aspect_ratios", "cell_volumes", "unique_edges"]

@@ -1,0 +1,232 @@
+"""From raw simulations to a store: read, measure, select, split, write."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from lpbf_dataset.case import Case
+from lpbf_dataset.curation.rules import PUBLISHED_RULES, first_violation
+from lpbf_dataset.curation.splits import DEFAULT_FRACTIONS, SplitMethod, split_cases
+from lpbf_dataset.curation.statistics import case_statistics
+from lpbf_dataset.mesh import unique_edges
+from lpbf_dataset.schema import STATISTICS, Split, field_names
+from lpbf_dataset.sources.base import CaseError, FailureReason
+from lpbf_dataset.store.writer import StoreWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.curation.rules import Rule
+    from lpbf_dataset.sources.base import RawCase, Source
+
+Status = Literal["kept", "rejected", "failed"]
+
+FUSION_360_CITATION = (
+    "Lambourne et al., BRepNet: A Topological Message Passing System for Solid Models, CVPR 2021 "
+    "(Fusion 360 Gallery segmentation dataset)"
+)
+
+
+class BuildError(ValueError):
+    """Nothing was written, because no case could be kept."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What goes into a store; recorded in its attributes.
+
+    Parameters
+    ----------
+    fields : {"basic", "all"}
+        Displacement, von Mises stress and temperature, or every nodal field of the source.
+    rules : {"published", "none"}
+        Keep the cases that pass the published selection, or every case that can be read.
+    split : {"design", "random"}
+        Keep bodies of one design in one split, or draw single cases.
+    split_fractions : dict
+        Share of the cases in "train", "val" and "test".
+    seed : int
+        Seed of the split.
+    licence : str
+        Terms of the source data.
+    citation : str
+        What to cite for the source data.
+    """
+
+    fields: Literal["basic", "all"] = "basic"
+    rules: Literal["published", "none"] = "published"
+    split: SplitMethod = "design"
+    split_fractions: dict[Split, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))
+    seed: int = 0
+    licence: str = "Fusion 360 Gallery Dataset License (non-commercial research)"
+    citation: str = FUSION_360_CITATION
+
+
+def build_store(
+    sources: Sequence[Source],
+    output: str | PathLike[str],
+    options: BuildOptions,
+    progress: Callable[[Iterable[tuple[str, RawCase]]], Iterable[tuple[str, RawCase]]] = lambda cases: cases,
+) -> pd.DataFrame:
+    """Build a store from the final states of every case of the sources.
+
+    A case that cannot be read, or that a rule rejects, is listed in the catalog and left out.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Where the cases come from.
+    output : path
+        The store; written beside it and renamed into place when whole.
+    options : BuildOptions
+        What goes into it.
+    progress : callable, optional
+        Wraps the list of cases, for a progress bar.
+
+    Returns
+    -------
+    DataFrame
+        The catalog: one row per case found, with its ``status`` ("kept", "rejected", "failed"),
+        ``reason`` and statistics.
+
+    Raises
+    ------
+    BuildError
+        If no case is kept.
+    StoreError
+        If the store cannot be written at `output`.
+    """
+    rules = PUBLISHED_RULES if options.rules == "published" else ()
+    found = [(source.name, raw) for source in sources for raw in source.cases()]
+    fields = field_names(include_optional=options.fields == "all")
+    seen: dict[str, str] = {}
+    with StoreWriter(output, fields=fields) as writer:
+        entries = [_take(raw, source, fields, rules, writer, seen) for source, raw in progress(found)]
+        catalog = _catalog(entries)
+        kept = catalog[catalog["status"] == "kept"]
+        if kept.empty:
+            raise BuildError(f"no case to keep, so {output} is not written: {_outcome(catalog)}")
+        designs = dict(zip(kept["case_id"], kept["design_id"], strict=True))
+        splits = split_cases(designs, options.split, options.seed, options.split_fractions)
+        writer.finish(splits, catalog, _attributes(options, rules, catalog))
+    return catalog
+
+
+def _take(
+    raw: RawCase,
+    source: str,
+    fields: Sequence[str],
+    rules: Sequence[Rule],
+    writer: StoreWriter,
+    seen: dict[str, str],
+) -> dict[str, object]:
+    """Put a case into the store if it can be read and passes the rules; say what became of it."""
+    if raw.case_id in seen:
+        duplicate = CaseError(FailureReason.DUPLICATE_CASE, f"also found at {seen[raw.case_id]}")
+        return _entry(raw, source, "failed", str(duplicate))
+    seen[raw.case_id] = raw.location
+    try:
+        case = read_case(raw, source, fields)
+        content_hash = raw.content_hash()
+    except CaseError as error:
+        return _entry(raw, source, "failed", str(error))
+    violated = first_violation(case.statistics, rules)
+    if violated is None:
+        writer.append(case)
+    status: Status = "rejected" if violated else "kept"
+    return _entry(raw, source, status, str(violated or ""), content_hash, case.statistics)
+
+
+def _entry(
+    raw: RawCase,
+    source: str,
+    status: Status,
+    reason: str,
+    content_hash: str = "",
+    statistics: Mapping[str, float | int] | None = None,
+) -> dict[str, object]:
+    missing = {name: np.nan if statistic.dtype == "float64" else -1 for name, statistic in STATISTICS.items()}
+    return {
+        "case_id": raw.case_id,
+        "design_id": raw.design_id,
+        "source": source,
+        "location": raw.location,
+        "content_hash": content_hash,
+        "status": status,
+        "reason": reason,
+        **(statistics or missing),
+    }
+
+
+def _catalog(entries: list[dict[str, object]]) -> pd.DataFrame:
+    text = ["case_id", "design_id", "source", "location", "content_hash", "status", "reason"]
+    catalog = pd.DataFrame(entries, columns=[*text, *STATISTICS])
+    return catalog.astype({name: statistic.dtype for name, statistic in STATISTICS.items()})
+
+
+def read_case(raw: RawCase, source: str, fields: Sequence[str]) -> Case:
+    """Read the final state of one case, with the mesh edges and the statistics.
+
+    Parameters
+    ----------
+    raw : RawCase
+        The case as its source holds it.
+    source : str
+        Name of the kind of source.
+    fields : sequence of str
+        Nodal fields to keep.
+
+    Returns
+    -------
+    Case
+        Not yet assigned to a split.
+
+    Raises
+    ------
+    CaseError
+        If the case cannot be read or lacks one of the fields.
+    """
+    step = raw.final_step(fields)
+    if absent := [name for name in fields if name not in step.fields]:
+        raise CaseError(FailureReason.MISSING_FILE, f"{raw.location} has no {', '.join(absent)}")
+    variables: dict[str, NDArray[np.generic]] = {
+        "points": step.points,
+        "cells": step.cells,
+        "edges": unique_edges(step.cells, len(step.points)),
+        **{name: step.fields[name] for name in fields},
+    }
+    statistics = case_statistics(variables, raw.surface())
+    return Case(raw.case_id, raw.design_id, source, variables, statistics=statistics)
+
+
+def _outcome(catalog: pd.DataFrame) -> str:
+    """One line on what became of the cases."""
+    if catalog.empty:
+        return "the sources hold no case"
+    counts = Counter(catalog["status"])
+    first = catalog.iloc[0]
+    return (
+        f"{counts['failed']} failed and {counts['rejected']} rejected, first {first.case_id} ({first.reason})"
+    )
+
+
+def _attributes(options: BuildOptions, rules: Sequence[Rule], catalog: pd.DataFrame) -> dict[str, object]:
+    hashes = {
+        source: hashlib.sha256("\n".join(sorted(group["content_hash"])).encode()).hexdigest()
+        for source, group in catalog.groupby("source")
+    }
+    return {
+        "build": {**asdict(options), "rules": [str(rule) for rule in rules]},
+        "source_hashes": hashes,
+        "licence": options.licence,
+        "citation": options.citation,
+    }

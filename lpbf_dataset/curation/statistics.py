@@ -1,0 +1,70 @@
+"""The statistics of a case by which sets are described and selected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lpbf_dataset.mesh import aspect_ratios, cell_volumes
+from lpbf_dataset.schema import STATISTICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.sources.base import Surface
+
+
+def case_statistics(
+    variables: Mapping[str, NDArray[np.generic]], surface: Surface | None
+) -> dict[str, float | int]:
+    """Compute every statistic of one case.
+
+    Parameters
+    ----------
+    variables : mapping of str to ndarray
+        Mesh and fields, by the names of `lpbf_dataset.schema.VARIABLES`.
+    surface : Surface or None
+        The part as designed, where the source has it.
+
+    Returns
+    -------
+    dict of str to float or int
+        By the names, and in the units, of `lpbf_dataset.schema.STATISTICS`.
+    """
+    points, cells, edges = variables["points"], variables["cells"], variables["edges"]
+    displacement = np.asarray(variables["displacement"], dtype=np.float64)
+    ratios = aspect_ratios(points, cells)  # type: ignore[arg-type]
+    values: dict[str, float | int] = {
+        "nodes": len(points),
+        "cells": len(cells),
+        "directed_edges": 2 * len(edges),
+        "edges_per_node": 2 * len(edges) / len(points),
+        "mean_aspect_ratio": float(ratios.mean()),
+        "max_aspect_ratio": float(ratios.max()),
+        "max_z": float(points[:, 2].max()),
+        "max_displacement": float(np.linalg.norm(displacement, axis=1).max()),
+        "max_displacement_z": float(displacement[:, 2].max()),
+        "min_displacement_z": float(displacement[:, 2].min()),
+        "max_von_mises_stress": float(variables["von_mises_stress"].max()),
+        "volume": float(cell_volumes(points, cells).sum()),  # type: ignore[arg-type]
+        **_surface_statistics(surface),
+    }
+    assert values.keys() == STATISTICS.keys()
+    return values
+
+
+def _surface_statistics(surface: Surface | None) -> dict[str, float | int]:
+    if surface is None:
+        return {"surface_area": float("nan"), "genus": -1, "watertight": -1}
+    from trimesh import Trimesh
+
+    corners = surface.triangles.reshape(-1, 3).astype(np.float64)
+    # STL repeats each vertex in every triangle; Trimesh merges the equal ones.
+    mesh = Trimesh(corners, np.arange(len(corners)).reshape(-1, 3), process=True)
+    watertight = bool(mesh.is_watertight)
+    # Euler characteristic = 2 (bodies - genus), summed over closed orientable surfaces.
+    genus = int(mesh.body_count - mesh.euler_number // 2) if watertight else -1
+    return {"surface_area": float(mesh.area), "genus": genus, "watertight": int(watertight)}
