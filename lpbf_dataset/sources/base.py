@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 StepKind = Literal["deposited", "dwelt", "cooled", "removed"]
 
+MAX_DETAIL_LENGTH = 500
+"""Longest message of a `CaseError`, in characters; room for two long paths."""
+
 
 class FailureReason(StrEnum):
     """Why a case has no usable result."""
@@ -35,7 +38,7 @@ class FailureReason(StrEnum):
     TRUNCATED_FILE = "truncated_file"
     MALFORMED_FILE = "malformed_file"
     UNSAFE_ARCHIVE = "unsafe_archive"
-    """An archive member escapes its folder, or unpacks to more than is plausible."""
+    """A member, link or reference leads out of its folder, or a file is larger than is plausible."""
     DUPLICATE_CASE = "duplicate_case"
     """Another case of the same id was found earlier."""
 
@@ -48,10 +51,12 @@ class CaseError(Exception):
     reason : FailureReason
         The class of failure, stored in the catalog.
     detail : str
-        One line: the file, what is wrong with it, and what was expected.
+        The file, what is wrong with it, and what was expected.  Kept as one line of bounded length, as
+        it may quote from the file.
     """
 
     def __init__(self, reason: FailureReason, detail: str) -> None:
+        detail = " ".join(detail.split())[:MAX_DETAIL_LENGTH]
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail

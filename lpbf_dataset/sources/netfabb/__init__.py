@@ -1,0 +1,6 @@
+"""Results of Autodesk Netfabb Local Simulation, zipped or unpacked."""
+
+from lpbf_dataset.sources.netfabb.source import NetfabbCase, NetfabbSource
+from lpbf_dataset.sources.netfabb.writer import write_results
+
+__all__ = ["NetfabbCase", "NetfabbSource", "write_results"]
