@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from lpbf_dataset.case import Case
 
 if TYPE_CHECKING:
+    from lpbf_dataset.store.layout import StoreError
     from lpbf_dataset.store.reader import Dataset, open_dataset
 
 __version__ = "0.1.0"
 
-__all__ = ["Case", "Dataset", "__version__", "open_dataset"]
+__all__ = ["Case", "Dataset", "StoreError", "__version__", "open_dataset"]
 
 
 def __getattr__(name: str) -> object:
@@ -26,4 +27,8 @@ def __getattr__(name: str) -> object:
         from lpbf_dataset.store import reader
 
         return getattr(reader, name)
+    if name == "StoreError":
+        from lpbf_dataset.store.layout import StoreError
+
+        return StoreError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

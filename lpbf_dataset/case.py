@@ -21,7 +21,7 @@ class Case:
     """A printed body: the mesh, the fields on it, and what is known about it.
 
     Every variable is also an attribute, so ``case.displacement`` is
-    ``case.variables["displacement"]``.
+    ``case.variables["displacement"]``.  A case read in part has no other variables.
 
     Parameters
     ----------
@@ -61,10 +61,8 @@ class Case:
         return [*super().__dir__(), *self.variables]
 
     def __repr__(self) -> str:
-        return (
-            f"Case({self.case_id!r}, {self.node_count} nodes, {self.cell_count} cells, "
-            f"fields: {', '.join(self.field_names)})"
-        )
+        contents = (f"{name} {values.shape}" for name, values in self.variables.items())
+        return f"Case({self.case_id!r}, {', '.join(contents)})"
 
     @property
     def points(self) -> NDArray[np.float32]:
@@ -94,9 +92,7 @@ class Case:
     @property
     def field_names(self) -> tuple[str, ...]:
         """Names of the fields on the nodes."""
-        return tuple(
-            name for name in self.variables if VARIABLES[name].dim == "node" and name != "points"
-        )
+        return tuple(name for name in self.variables if VARIABLES[name].dim == "node" and name != "points")
 
     def scalar(self, name: str) -> NDArray[np.float32]:
         """One number per node.
@@ -118,14 +114,15 @@ class Case:
             If the case has no such field.
         """
         variable, component = resolve_scalar(name)
-        if variable not in self.variables:
-            raise KeyError(f"case {self.case_id!r} has no field {name!r}; it has {', '.join(self.field_names)}")
+        if variable not in self.variables or VARIABLES[variable].dim != "node":
+            known = ", ".join(self.field_names)
+            raise KeyError(f"case {self.case_id!r} has no field {name!r}; it has {known}")
         values: NDArray[np.float32] = self.variables[variable]  # type: ignore[assignment]
         if component is not None:
             return values[:, component]
         if values.ndim == 1:
             return values
-        return (values**2).sum(axis=1) ** 0.5  # type: ignore[no-any-return]
+        return (values**2).sum(axis=1) ** 0.5
 
     def to_pyvista(self) -> pv.UnstructuredGrid:
         """Undeformed mesh with every field as point data; needs the ``viz`` extra.
@@ -146,7 +143,10 @@ class Case:
         return grid
 
     def to_meshio(self) -> meshio.Mesh:
-        """Undeformed mesh with every field as point data, for the formats meshio writes."""
+        """Undeformed mesh with every field as point data, for the formats meshio writes.
+
+        Symmetric tensors keep the component order of the store (xx, yy, zz, xy, xz, yz).
+        """
         import meshio
 
         return meshio.Mesh(

@@ -1,0 +1,143 @@
+"""Reading the rows of one case from several ragged arrays at once."""
+
+from __future__ import annotations
+
+import os
+from asyncio import gather
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+import zarr
+from zarr.core.sync import sync
+
+from lpbf_dataset.store.layout import StoreError, fill_value
+from lpbf_dataset.store.local import open_array, reason, shared_context, tensorstore_usable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import tensorstore
+    from numpy.typing import NDArray
+
+
+class RowReader(Protocol):
+    """Reads ranges of rows of named arrays."""
+
+    def read(self, rows: Mapping[str, slice]) -> dict[str, NDArray[np.generic]]:
+        """Read the given rows of each array.  Raises `StoreError`."""
+
+
+class TensorstoreReader:
+    """Rows through tensorstore, from a local store.
+
+    Parameters
+    ----------
+    folder : Path
+        Absolute folder of the store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._context = shared_context()
+        self._arrays: dict[str, tensorstore.TensorStore] = {}
+
+    def read(self, rows: Mapping[str, slice]) -> dict[str, NDArray[np.generic]]:
+        """Read the given rows of each array, all at the same time."""
+        try:
+            opening = {
+                name: open_array(self._folder / name, context=self._context)
+                for name in rows
+                if name not in self._arrays
+            }
+            self._arrays.update({name: future.result() for name, future in opening.items()})
+            reading = {name: self._arrays[name][part].read() for name, part in rows.items()}
+            return {name: future.result() for name, future in reading.items()}
+        except ValueError as error:
+            raise _unreadable(self._folder, reason(error)) from error
+
+
+class ZarrReader:
+    """Rows through zarr-python, from any store that fsspec reaches.
+
+    Parameters
+    ----------
+    url : str
+        Path or fsspec URL of the store.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._group = zarr.open_group(url, mode="r")
+
+    def read(self, rows: Mapping[str, slice]) -> dict[str, NDArray[np.generic]]:
+        """Read the given rows of each array, all at the same time."""
+        try:
+            arrays = [cast("zarr.Array[Any]", self._group[name]) for name in rows]
+            values = sync(_gather(arrays, list(rows.values())))
+        except (KeyError, ValueError, RuntimeError, OSError) as error:
+            raise _unreadable(self._url, str(error)) from error
+
+        for name, array in zip(rows, values, strict=True):
+            # zarr-python reads a missing chunk as the fill value, which no valid array holds.
+            missing = array == fill_value(array.dtype) if array.dtype.kind == "i" else np.isnan(array)
+            if missing.any():
+                raise _unreadable(self._url, f"rows of {name} are missing")
+        return dict(zip(rows, values, strict=True))
+
+
+def _unreadable(location: Path | str, why: str) -> StoreError:
+    return StoreError(f"cannot read {location}, if it is damaged copy or build it again: {why}")
+
+
+async def _gather(arrays: Sequence[zarr.Array[Any]], parts: Sequence[slice]) -> list[NDArray[np.generic]]:
+    reading = (array.async_array.getitem(part) for array, part in zip(arrays, parts, strict=True))
+    return [np.asarray(values) for values in await gather(*reading)]
+
+
+class RaggedReader:
+    """Rows of a store, through whatever can read it in this process.
+
+    Files are opened at the first read in each process, so an instance may be pickled to spawned
+    workers and survives a fork.
+
+    Parameters
+    ----------
+    location : Path or str
+        Absolute path of a local store, or fsspec URL of a remote one.
+    """
+
+    def __init__(self, location: Path | str) -> None:
+        self._location = location
+        self._reader: RowReader | None = None
+        self._process = -1
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_location": self._location, "_reader": None, "_process": -1}
+
+    def read(self, rows: Mapping[str, slice]) -> dict[str, NDArray[np.generic]]:
+        """Read rows of several arrays.
+
+        Parameters
+        ----------
+        rows : mapping of str to slice
+            Rows to read, by array name.
+
+        Returns
+        -------
+        dict of str to ndarray
+
+        Raises
+        ------
+        StoreError
+            If an array is missing or damaged.
+        """
+        if self._reader is None or self._process != os.getpid():
+            self._reader = self._open()
+            self._process = os.getpid()
+        return self._reader.read(rows)
+
+    def _open(self) -> RowReader:
+        if isinstance(self._location, Path) and tensorstore_usable():
+            return TensorstoreReader(self._location)
+        return ZarrReader(str(self._location))

@@ -1,0 +1,291 @@
+"""Opening a store and reading its cases at random."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+import zarr
+
+from lpbf_dataset.case import Case
+from lpbf_dataset.schema import (
+    LAYOUT,
+    LAYOUT_VERSION,
+    MESH_VARIABLES,
+    SPLITS,
+    STATISTICS,
+    VARIABLES,
+)
+from lpbf_dataset.store.layout import CASE_TEXTS, STATISTIC_PREFIX, StoreError, table_attributes
+from lpbf_dataset.store.moments import Moments
+from lpbf_dataset.store.ragged_reader import RaggedReader
+from lpbf_dataset.store.tables import read_catalog, read_column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from os import PathLike
+
+    import pandas as pd
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.schema import Split
+
+
+def open_dataset(path: str | PathLike[str]) -> Dataset:
+    """Open a store.
+
+    Parameters
+    ----------
+    path : path or str
+        Folder of the store, or an fsspec URL such as ``s3://bucket/lpbf.zarr``.
+
+    Returns
+    -------
+    Dataset
+        Of every case in the store.  The case table is read at once, the cases when asked for.
+
+    Raises
+    ------
+    StoreError
+        If there is no store at `path`, it has a newer layout than this version reads, or it lacks
+        an array.
+    """
+    location = _locate(path)
+    group = _open_group(location)
+    attributes = dict(group.attrs)
+    if attributes.get("layout") != LAYOUT:
+        raise StoreError(f"{location} is not an LPBF store: its layout is {attributes.get('layout')!r}")
+    version = attributes.get("layout_version")
+    if not isinstance(version, int) or version > LAYOUT_VERSION:
+        raise StoreError(
+            f"{location} has layout version {version}; upgrade lpbf_dataset, "
+            f"which reads up to version {LAYOUT_VERSION}"
+        )
+    arrays = set(group.array_keys())
+    if missing := [name for name in (*table_attributes(), *MESH_VARIABLES) if name not in arrays]:
+        raise StoreError(f"{location} is damaged, copy or build it again: it has no array {missing[0]!r}")
+    table = {name: read_column(group, name) for name in table_attributes()}
+    variables = tuple(name for name in VARIABLES if name in arrays)
+    for name in variables:
+        _check_extent(location, group, name, table)
+    store = _Store(location, attributes, table, variables)
+    return Dataset(store, np.arange(len(table["case_id"])))
+
+
+def _locate(path: str | PathLike[str]) -> Path | str:
+    """Absolute path of a local store (workers may have another working directory), or the URL."""
+    text = str(path)
+    if text.startswith("file://"):
+        text = url2pathname(urlsplit(text).path)
+    return text if "://" in text else Path(text).absolute()
+
+
+def _open_group(location: Path | str) -> zarr.Group:
+    if isinstance(location, Path) and not location.exists():
+        raise StoreError(f"there is no {location}; build a store with lpbf-build, or correct the path")
+    try:
+        return zarr.open_group(location, mode="r")
+    except FileNotFoundError as error:
+        raise StoreError(f"there is no Zarr store at {location}") from error
+    except (OSError, ValueError, ImportError) as error:
+        raise StoreError(f"cannot open {location}: {error}") from error
+
+
+def _check_extent(
+    location: Path | str, group: zarr.Group, name: str, table: Mapping[str, NDArray[Any]]
+) -> None:
+    """Raise `StoreError` unless the cases of the table lie end to end in a ragged array."""
+    dim = VARIABLES[name].dim
+    counts, offsets = table[f"{dim}_count"], table[f"{dim}_offset"]
+    length = cast("zarr.Array[Any]", group[name]).shape[0]
+    if counts.sum() != length or not np.array_equal(offsets, np.cumsum(counts) - counts):
+        raise StoreError(
+            f"{location} is damaged, copy or build it again: {dim}_count, {dim}_offset and {name} disagree"
+        )
+
+
+class _Store:
+    """What every view of an open store shares."""
+
+    def __init__(
+        self,
+        location: Path | str,
+        attributes: dict[str, Any],
+        table: Mapping[str, NDArray[Any]],
+        variables: tuple[str, ...],
+    ) -> None:
+        self.location = location
+        self.attributes = attributes
+        self.table = table
+        self.variables = variables
+        self.reader = RaggedReader(location)
+        self.row_of = {case_id: row for row, case_id in enumerate(table["case_id"])}
+
+    def read_case(self, row: int, names: Sequence[str]) -> Case:
+        table = self.table
+        rows = {}
+        for name in names:
+            if name not in self.variables:
+                raise StoreError(
+                    f"{self.location} has no variable {name!r}; it has {', '.join(self.variables)}"
+                )
+            dim = VARIABLES[name].dim
+            start = int(table[f"{dim}_offset"][row])
+            rows[name] = slice(start, start + int(table[f"{dim}_count"][row]))
+        texts = {name: table[name][row] for name in CASE_TEXTS}
+        statistics = {name: table[STATISTIC_PREFIX + name][row].item() for name in STATISTICS}
+        return Case(**texts, variables=self.reader.read(rows), statistics=statistics)
+
+
+class Dataset:
+    """Cases of a store, read when asked for; `open_dataset` makes one.
+
+    Index it by position or case id for a `Case`, by a slice for a view; iterate over it for every
+    case in turn.  It may be pickled, so data loaders may have workers: start them by ``"spawn"``
+    or ``"forkserver"``, because a forked child of a process that has read cases falls back to
+    zarr-python, several times slower.
+
+    A store that is built anew in the same place must be opened again.
+    """
+
+    def __init__(self, store: _Store, rows: NDArray[np.int64]) -> None:
+        self._store = store
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self._store.location}: {len(self)} cases, {', '.join(self.variables)}>"
+
+    def __iter__(self) -> Iterator[Case]:
+        return (self[position] for position in range(len(self)))
+
+    def __contains__(self, case_id: object) -> bool:
+        row = self._store.row_of.get(case_id) if isinstance(case_id, str) else None
+        return row is not None and row in self._rows
+
+    @overload
+    def __getitem__(self, key: SupportsIndex | str) -> Case: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> Dataset: ...
+
+    def __getitem__(self, key: SupportsIndex | str | slice) -> Case | Dataset:
+        if isinstance(key, slice):
+            return Dataset(self._store, self._rows[key])
+        return self.read(key, self.variables)
+
+    def read(self, key: SupportsIndex | str, variables: Sequence[str]) -> Case:
+        """Read some variables of a case.
+
+        Parameters
+        ----------
+        key : int or str
+            Position in this view, negative ones from its end, or case id.
+        variables : sequence of str
+            What to read, for example ``("points", "displacement")``; see `variables`.
+
+        Returns
+        -------
+        Case
+            With these variables alone.
+
+        Raises
+        ------
+        IndexError, KeyError
+            If there is no such case in this view.
+        StoreError
+            If the store does not hold a variable, or is damaged.
+        """
+        return self._store.read_case(self._row(key), variables)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables of each case, of `lpbf_dataset.schema.VARIABLES`."""
+        return self._store.variables
+
+    @property
+    def case_ids(self) -> tuple[str, ...]:
+        """Case ids of this view, in order."""
+        return tuple(self._store.table["case_id"][self._rows])
+
+    @property
+    def case_table(self) -> pd.DataFrame:
+        """Per-case variables of this view, named as in the store; the index is the case id."""
+        import pandas as pd
+
+        frame = pd.DataFrame({name: values[self._rows] for name, values in self._store.table.items()})
+        return frame.set_index("case_id")
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Root attributes: layout, producer, build configuration, licence and so on."""
+        return self._store.attributes
+
+    @property
+    def normalization(self) -> dict[str, Moments]:
+        """Moments of each nodal variable over all nodes of the *training* split, in its unit."""
+        stored = self._store.attributes["normalization"]
+        return {name: Moments.from_json(values) for name, values in stored.items()}
+
+    def split(self, name: Split) -> Dataset:
+        """View of the cases of this view that belong to a split.
+
+        Parameters
+        ----------
+        name : {"train", "val", "test"}
+            The split.
+        """
+        if name not in SPLITS:
+            raise ValueError(f"no split named {name!r}; there are {', '.join(SPLITS)}")
+        return Dataset(self._store, self._rows[self._store.table["split"][self._rows] == name])
+
+    @property
+    def train(self) -> Dataset:
+        """Training cases."""
+        return self.split("train")
+
+    @property
+    def val(self) -> Dataset:
+        """Validation cases."""
+        return self.split("val")
+
+    @property
+    def test(self) -> Dataset:
+        """Test cases."""
+        return self.split("test")
+
+    def to_xarray(self) -> xr.Dataset:
+        """Whole store, whatever the view, as a labelled dataset of lazy dask arrays."""
+        import xarray as xr
+
+        return xr.open_zarr(str(self._store.location))
+
+    def catalog(self) -> pd.DataFrame:
+        """Every case that the build found, kept or not, and why: one a row."""
+        return read_catalog(_open_group(self._store.location))
+
+    def _row(self, key: SupportsIndex | str) -> int:
+        """Row of the case table."""
+        if isinstance(key, str):
+            if key not in self:
+                raise KeyError(self._unknown(key))
+            return self._store.row_of[key]
+        position = operator.index(key)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"case {position} of {len(self)}")
+        return int(self._rows[position])
+
+    def _unknown(self, case_id: str) -> str:
+        if case_id in self._store.row_of:
+            split = self._store.table["split"][self._store.row_of[case_id]]
+            return f"case {case_id!r} is not in this view; it is a {split} case"
+        nearest = difflib.get_close_matches(case_id, self.case_ids, n=3, cutoff=0.0)
+        return f"no case {case_id!r} in {self._store.location}; nearest: {', '.join(nearest)}"

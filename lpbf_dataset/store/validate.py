@@ -1,0 +1,83 @@
+"""Whether a case may be stored: every array as the schema says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lpbf_dataset.schema import MESH_VARIABLES, STATISTICS, VARIABLES
+from lpbf_dataset.store.layout import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.case import Case
+    from lpbf_dataset.schema import RaggedDim
+
+
+def check_case(case: Case, fields: Sequence[str]) -> dict[RaggedDim, int]:
+    """Check dtypes, shapes, finite values and connectivity of a case.
+
+    Parameters
+    ----------
+    case : Case
+        The case to store.
+    fields : sequence of str
+        Nodal fields it must have besides the mesh; others are not looked at.
+
+    Returns
+    -------
+    dict of str to int
+        Number of nodes, cells and edges, by ragged dimension.
+
+    Raises
+    ------
+    StoreError
+        Naming the case and the variable, if something is wrong.
+    """
+    if not case.case_id:
+        raise StoreError("a case without a case_id cannot be stored; name it")
+    if unknown := case.statistics.keys() - STATISTICS.keys():
+        raise StoreError(f"case {case.case_id!r} has unknown statistics {', '.join(sorted(unknown))}")
+    counts: dict[RaggedDim, int] = {}
+    for name in (*MESH_VARIABLES, *fields):
+        if name not in case.variables:
+            raise StoreError(f"case {case.case_id!r} has no variable {name!r}, which the store holds")
+        problem = _array_problem(name, case.variables[name], counts)
+        if problem:
+            raise StoreError(f"case {case.case_id!r}, variable {name!r}: {problem}")
+    for name in ("cells", "edges"):
+        problem = _connectivity_problem(name, case.variables[name], counts["node"])
+        if problem:
+            raise StoreError(f"case {case.case_id!r}, variable {name!r}: {problem}")
+    return counts
+
+
+def _array_problem(name: str, values: NDArray[np.generic], counts: dict[RaggedDim, int]) -> str | None:
+    """Say what is wrong with one array, if anything; note the length of its dimension in `counts`."""
+    variable = VARIABLES[name]
+    if values.dtype != variable.dtype:
+        return f"dtype is {values.dtype}, not {variable.dtype}"
+    if values.ndim != 1 + len(variable.row_shape) or values.shape[1:] != variable.row_shape:
+        return f"shape is {values.shape}, not {('n', *variable.row_shape)}".replace("'", "")
+    expected = counts.setdefault(variable.dim, len(values))
+    if len(values) != expected:
+        return f"has {len(values)} rows, but the case has {expected} {variable.dim}s"
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        bad = np.count_nonzero(~np.isfinite(values))
+        return f"{bad} of {values.size} values are not finite"
+    return None
+
+
+def _connectivity_problem(name: str, nodes: NDArray[Any], node_count: int) -> str | None:
+    if not nodes.size:
+        return None
+    low, high = int(nodes.min()), int(nodes.max())
+    if low < 0 or high >= node_count:
+        return f"names nodes {low} to {high}, but the mesh has nodes 0 to {node_count - 1}"
+    if name == "edges" and not (nodes[:, 0] < nodes[:, 1]).all():
+        return "the first node of an edge must be less than the second"
+    return None

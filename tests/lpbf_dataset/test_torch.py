@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lpbf_dataset import StoreError, open_dataset
+from lpbf_dataset.schema import field_names
+from lpbf_dataset.store.writer import StoreWriter
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torch_geometric")
+
+import pandas as pd  # noqa: E402
+from torch_geometric.loader import DataLoader  # noqa: E402
+
+from lpbf_dataset.torch import MeshDataset  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def cases(synthetic_case):
+    return [synthetic_case(*size, seed=seed) for seed, size in enumerate([(1, 1, 1), (3, 2, 1), (2, 2, 2)])]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, cases):
+    path = tmp_path_factory.mktemp("torch") / "store.zarr"
+    with StoreWriter(path, field_names(include_optional=False)) as writer:
+        for case in cases:
+            writer.append(case)
+        writer.finish({case.case_id: "train" for case in cases}, pd.DataFrame())
+    return open_dataset(path)
+
+
+def double_target(graph):
+    graph.y = 2 * graph.y
+    return graph
+
+
+def test_default_graph(dataset, cases):
+    graph, case = MeshDataset(dataset)[1], cases[1]
+    np.testing.assert_array_equal(graph.pos, case.points)
+    np.testing.assert_array_equal(graph.x, case.points)
+    np.testing.assert_array_equal(graph.y, case.displacement[:, 2:])
+    assert graph.case_id == case.case_id
+    assert {graph.x.dtype, graph.y.dtype, graph.pos.dtype, graph.edge_attr.dtype} == {torch.float32}
+    assert graph.edge_index.dtype == torch.int64
+    assert graph.validate()
+    assert graph.num_nodes == case.node_count
+
+
+def test_edges_run_both_ways_with_relative_positions(dataset, cases):
+    graph, case = MeshDataset(dataset)[1], cases[1]
+    expected = set(map(tuple, case.edges.tolist()))
+    assert set(map(tuple, graph.edge_index.T.tolist())) == expected | {(b, a) for a, b in expected}
+    assert graph.edge_attr.shape == (2 * len(case.edges), 4)
+    for (sender, receiver), edge in zip(graph.edge_index.T.tolist(), graph.edge_attr.numpy(), strict=True):
+        offset = case.points[receiver] - case.points[sender]
+        np.testing.assert_allclose(edge, [*offset, np.linalg.norm(offset)], rtol=1e-6)
+
+
+def test_columns_in_the_order_asked_for(dataset, cases):
+    graph = MeshDataset(
+        dataset,
+        inputs=("temperature", "points_z"),
+        targets=("von_mises_stress", "displacement", "displacement_x"),
+    )[2]
+    case = cases[2]
+    np.testing.assert_array_equal(graph.x, np.column_stack([case.temperature, case.points[:, 2]]))
+    expected = np.column_stack([case.von_mises_stress, case.displacement, case.displacement[:, 0]])
+    np.testing.assert_array_equal(graph.y, expected)
+
+
+def test_no_targets(dataset, cases):
+    assert MeshDataset(dataset, targets=())[0].y.shape == (cases[0].node_count, 0)
+
+
+def test_transform(dataset, cases):
+    graph = MeshDataset(dataset, transform=double_target)[0]
+    np.testing.assert_array_equal(graph.y, 2 * cases[0].displacement[:, 2:])
+
+
+def test_unknown_and_missing_fields(dataset):
+    with pytest.raises(ValueError, match="no field named 'displacment'"):
+        MeshDataset(dataset, targets=("displacment",))
+    with pytest.raises(ValueError, match="'edges' is not a nodal field"):
+        MeshDataset(dataset, inputs=("edges",))
+    with pytest.raises(StoreError, match=r"store\.zarr.*no variable 'cauchy_stress'"):
+        MeshDataset(dataset, targets=("cauchy_stress_xx",))
+
+
+def test_index_out_of_range_ends_iteration(dataset):
+    assert len(list(MeshDataset(dataset))) == len(MeshDataset(dataset)) == 3
+
+
+def test_batch(dataset, cases):
+    (batch,) = DataLoader(MeshDataset(dataset), batch_size=3)
+    assert batch.num_graphs == 3
+    assert batch.case_id == [case.case_id for case in cases]
+    assert batch.num_nodes == sum(case.node_count for case in cases)
+    second = batch.get_example(1)
+    np.testing.assert_array_equal(second.pos, cases[1].points)
+    assert second.edge_index.max() == cases[1].node_count - 1
+
+
+@pytest.mark.parametrize("context", ["spawn", "fork"])
+def test_workers(dataset, cases, context):
+    _ = dataset[0]
+    loader = DataLoader(MeshDataset(dataset), batch_size=1, num_workers=1, multiprocessing_context=context)
+    batches = list(loader)
+    assert [batch.case_id for batch in batches] == [[case.case_id] for case in cases]
+    for batch, case in zip(batches, cases, strict=True):
+        np.testing.assert_array_equal(batch.y, case.displacement[:, 2:])
