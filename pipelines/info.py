@@ -1,0 +1,60 @@
+"""``lpbf-info``: what a store holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser
+
+import lpbf_dataset as lpbf
+from lpbf_dataset.schema import SPLITS, STATISTICS, VARIABLES
+from pipelines.console import run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lpbf_dataset.store.reader import Dataset
+
+
+def describe(store: Dataset) -> Iterator[str]:
+    """Yield the lines of a summary of a store."""
+    attributes = store.attributes
+    producer = attributes["producer"]
+    yield (
+        f"{attributes['layout']} layout {attributes['layout_version']}, "
+        f"written by {producer['name']} {producer['version']}"
+    )
+    splits = ", ".join(f"{len(getattr(store, split))} {split}" for split in SPLITS)
+    yield f"cases: {len(store)} ({splits})"
+    outcome = store.catalog()["status"].value_counts()
+    yield "catalog: " + ", ".join(f"{count} {status}" for status, count in outcome.items())
+    yield f"licence: {attributes['licence']}"
+    yield f"cite: {attributes['citation']}"
+
+    yield ""
+    yield f"{'variable':<32}{'dims':<14}{'dtype':<9}{'unit':<9}meaning"
+    for name in store.variables:
+        variable = VARIABLES[name]
+        dims = " x ".join([variable.dim, *map(str, variable.row_shape)])
+        yield f"{name:<32}{dims:<14}{variable.dtype:<9}{variable.units:<9}{variable.long_name}"
+
+    yield ""
+    yield f"{'statistic':<24}{'unit':<7}{'min':>12}{'mean':>12}{'max':>12}"
+    for name, statistic in STATISTICS.items():
+        values = store.case_table[f"case_{name}"]
+        low, mean, high = values.min(), values.mean(), values.max()
+        yield f"{name:<24}{statistic.units:<7}{low:>12.5g}{mean:>12.5g}{high:>12.5g}"
+
+
+def run(arguments: list[str] | None) -> int:
+    """Run the command; returns its exit code."""
+    parser = ArgumentParser(prog="lpbf-info", description="Summarise a dataset store.")
+    parser.add_argument("store", type=str, help="path or URL of the store")
+    options = parser.parse_args(arguments)
+    print("\n".join(describe(lpbf.open_dataset(options.store))))
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of ``lpbf-info``."""
+    run_command(run, arguments)
