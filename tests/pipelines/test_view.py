@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import pyvista as pv
+
+import lpbf_dataset as lpbf
+from lpbf_dataset.mesh import unique_edges
+from lpbf_dataset.store.writer import StoreWriter
+from pipelines import view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.store.reader import Dataset
+
+SPLITS = {"21477_babb9c34_4": "train", "7": "val", "55199_4d57661f_0": "test"}
+FIELDS = ("displacement", "von_mises_stress", "temperature")
+SMALL = ["--size", "320x240"]
+
+
+def block(case_id: str) -> lpbf.Case:
+    """Return a bar of four unit cells along x that rises to the right."""
+    layers = np.array([(0, 0, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1)], np.float32)
+    points = np.concatenate([layers + np.float32([x, 0, 0]) for x in range(5)])
+    first = np.array([0, 4, 5, 1, 3, 7, 6, 2], np.int32)
+    cells = np.stack([first + 4 * x for x in range(4)]).astype(np.int32)
+    displacement = np.zeros_like(points)
+    displacement[:, 2] = 0.01 * (points[:, 0] - 2)
+    variables = {
+        "points": points,
+        "cells": cells,
+        "edges": unique_edges(cells, len(points)),
+        "displacement": displacement,
+        "von_mises_stress": points[:, 0] * 100,
+        "temperature": np.full(len(points), 25, np.float32),
+    }
+    return lpbf.Case(case_id, case_id, "synthetic", variables)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store of three cases, one in each split."""
+    path = tmp_path_factory.mktemp("view") / "lpbf.zarr"
+    with StoreWriter(path, FIELDS) as writer:
+        for case_id in SPLITS:
+            writer.append(block(case_id))
+        writer.finish(SPLITS, pd.DataFrame({"case_id": list(SPLITS)}))
+    return path
+
+
+@dataclass
+class HalfRight:
+    """A run whose model predicts half of the true displacement."""
+
+    path: Path
+    targets: tuple[str, ...] = ("displacement_z", "displacement_x")
+
+    def dataset(self) -> Dataset:
+        return lpbf.open_dataset(self.path)
+
+    def predict(self, case: lpbf.Case) -> NDArray[np.float32]:
+        return np.column_stack([0.5 * case.scalar(name) for name in self.targets])
+
+
+@pytest.fixture
+def trained(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a run on the store."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    monkeypatch.setattr("pipelines.run.Run.open", lambda path: HalfRight(store))
+    return folder
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that what is written on the next picture will be added to."""
+    lines: list[str] = []
+    add_text = pv.Plotter.add_text
+
+    def record(self: pv.Plotter, text: str, **options: object) -> object:
+        lines.append(text)
+        return add_text(self, text, **options)
+
+    monkeypatch.setattr(pv.Plotter, "add_text", record)
+    return lines
+
+
+def view_code(*arguments: object) -> int | str | None:
+    """Run the command; return its exit code."""
+    with pytest.raises(SystemExit) as exit_info:
+        view.main([str(argument) for argument in arguments])
+    return exit_info.value.code
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return a function that runs the command with a mistake and gives the line that says so."""
+
+    def run(*arguments: object) -> str:
+        assert view_code(*arguments) == 2
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1
+        return line
+
+    return run
+
+
+def test_a_screenshot_of_the_first_case(
+    store: Path, tmp_path: Path, written: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "deep" / "out.png"
+    assert view_code(store, "--screenshot", image, *SMALL) == 0
+    assert pv.read(image).dimensions == (320, 240, 1)
+    assert np.asarray(pv.read(image).point_data["PNGImage"]).std() > 10
+    assert "displacement z, case 21477_babb9c34_4 (train split)" in written
+    assert capsys.readouterr().out == f"wrote {image}\n"
+
+
+def test_quiet_is_silent(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert view_code(store, "-q", "--screenshot", tmp_path / "out.png", *SMALL) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("case", "shown"),
+    [
+        ("55199_4d57661f_0", "case 55199_4d57661f_0 (test split)"),
+        ("2", "case 55199_4d57661f_0 (test split)"),
+        ("0", "case 21477_babb9c34_4 (train split)"),
+        # An id comes before a position.
+        ("7", "case 7 (val split)"),
+    ],
+)
+def test_cases_are_named_by_id_or_position(
+    store: Path, tmp_path: Path, written: list[str], case: str, shown: str
+) -> None:
+    image = tmp_path / "out.png"
+    assert view_code(store, "--case", case, "--field", "von_mises_stress", "--screenshot", image, *SMALL) == 0
+    assert f"von Mises stress, {shown}" in written
+
+
+@pytest.mark.parametrize(("warp", "label"), [("auto", "20"), ("3.5", "3.5"), ("1e2", "100")])
+def test_the_warp_is_stated(store: Path, tmp_path: Path, written: list[str], warp: str, label: str) -> None:
+    assert view_code(store, "--warp", warp, "--screenshot", tmp_path / "out.png", *SMALL) == 0
+    assert f"deformation \N{MULTIPLICATION SIGN} {label}" in written
+
+
+def test_zero_warp_is_undeformed(store: Path, tmp_path: Path, written: list[str]) -> None:
+    assert view_code(store, "--warp", "0", "--screenshot", tmp_path / "out.png", *SMALL) == 0
+    assert "undeformed" in written
+
+
+def test_unknown_cases_get_the_nearest(store: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
+    image = tmp_path / "out.png"
+    line = refusal(store, "--case", "21477_babb9c34_5", "--screenshot", image)
+    assert line.startswith("error: no case '21477_babb9c34_5'; positions are 0 to 2")
+    assert "nearest case ids 21477_babb9c34_4," in line
+    assert "no case '3'" in refusal(store, "--case", "3", "--screenshot", image)
+    assert "no case '-1'" in refusal(store, "--case=-1", "--screenshot", image)
+    assert not image.exists()
+
+
+def test_unknown_fields_get_the_nearest(store: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
+    line = refusal(store, "--field", "displacment_z", "--screenshot", tmp_path / "out.png")
+    assert "has no field 'displacment_z'; the nearest are displacement_z," in line
+    # A field of the schema that this store was built without.
+    assert "no field 'cauchy_stress_xx'" in refusal(
+        store, "--field", "cauchy_stress_xx", "--screenshot", tmp_path / "out.png"
+    )
+
+
+def test_the_image_format_is_checked_first(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    line = refusal(tmp_path / "absent.zarr", "--screenshot", tmp_path / "out.svg")
+    assert "out.svg: the name must end in .png" in line
+
+
+def test_no_desktop_points_at_screenshots(
+    store: Path, monkeypatch: pytest.MonkeyPatch, refusal: Callable[..., str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert "use --screenshot FILE.png" in refusal(store)
+
+
+def test_with_a_desktop_a_window_opens(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    monkeypatch.setattr(view, "require_display", lambda: None)
+    monkeypatch.setattr(pv.Plotter, "show", lambda self, **options: shown.append((self, options)))
+    assert view_code(store, *SMALL) == 0
+    [(scene, options)] = shown
+    assert not scene.off_screen
+    assert options == {"title": f"lpbf-view {store}"}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (["--size", "1600"], "--size 1600: expected WIDTHxHEIGHT"),
+        (["--size", "axb"], "--size axb: expected WIDTHxHEIGHT"),
+        (["--size", "10x10"], "--size 10x10: each side must be 200 to 8192"),
+        (["--size", "99999x900"], "--size 99999x900: each side must be 200 to 8192"),
+        (["--warp", "much"], "--warp much: expected auto, or a factor"),
+        (["--warp=-1"], "--warp -1.0: expected auto, or a factor"),
+        (["--warp", "nan"], "--warp nan: expected auto, or a factor"),
+        (["--warp", "inf"], "--warp inf: expected auto, or a factor"),
+    ],
+)
+def test_malformed_options_are_named(
+    store: Path, tmp_path: Path, refusal: Callable[..., str], mistake: list[str], message: str
+) -> None:
+    assert message in refusal(store, "--screenshot", tmp_path / "out.png", *mistake)
+
+
+def test_a_path_to_nothing_is_named(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    line = refusal(tmp_path / "absent.zarr", "--screenshot", tmp_path / "out.png")
+    assert "absent.zarr: expected a store of lpbf-build or a run of lpbf-train" in line
+
+
+def test_a_folder_that_is_neither_is_named(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    line = refusal(tmp_path, "--screenshot", tmp_path / "out.png")
+    assert f"error: {tmp_path} is neither a store of lpbf-build (it has no zarr.json) nor a run" in line
+
+
+def test_options_may_stand_in_a_file(store: Path, tmp_path: Path, written: list[str]) -> None:
+    config = tmp_path / "view.yaml"
+    config.write_text(f"warp: 7\nfield: temperature\nsize: 320x240\nscreenshot: {tmp_path / 'out.png'}\n")
+    assert view_code("--config", config, store) == 0
+    assert {"deformation \N{MULTIPLICATION SIGN} 7", "temperature [°C]"} <= set(written)
+
+
+def test_without_pyvista_the_extra_is_named(
+    store: Path, monkeypatch: pytest.MonkeyPatch, refusal: Callable[..., str]
+) -> None:
+    monkeypatch.setattr(view.importlib.util, "find_spec", lambda name: None)
+    assert "pip install 'lpbf-toolkit[viz]'" in refusal(store)
+
+
+def test_a_run_shows_truth_prediction_and_error_of_a_test_case(
+    trained: Path, tmp_path: Path, written: list[str]
+) -> None:
+    image = tmp_path / "compare.png"
+    assert view_code(trained, "--screenshot", image, "--size", "480x240") == 0
+    assert pv.read(image).dimensions == (480, 240, 1)
+    assert {
+        "displacement z, case 55199_4d57661f_0 (test split)",
+        "truth",
+        "prediction",
+        "prediction \N{MINUS SIGN} truth",
+        "relative L2 error 50.0%, largest 0.01 mm",
+    } <= set(written)
+
+
+def test_case_and_field_of_a_run_can_be_chosen(trained: Path, tmp_path: Path, written: list[str]) -> None:
+    options = ["--case", "7", "--field", "displacement_x", "--screenshot", tmp_path / "compare.png", *SMALL]
+    assert view_code(trained, *options) == 0
+    assert "displacement x, case 7 (val split)" in written
+
+
+def test_a_run_is_asked_only_for_what_it_predicts(
+    trained: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    line = refusal(trained, "--field", "temperature", "--screenshot", tmp_path / "compare.png")
+    assert "has no field 'temperature'; the nearest are displacement" in line
+
+
+def test_cases_least_seen_in_training_come_first(store: Path) -> None:
+    cases = lpbf.open_dataset(store)
+    assert view._case_of_run(cases, None).case_id == "55199_4d57661f_0"
+    assert view._case_of_run(cases[:2], None).case_id == "7"
+    assert view._case_of_run(cases[:1], None).case_id == "21477_babb9c34_4"
