@@ -14,8 +14,9 @@ demo: .venv/installed
 	$(BIN)/lpbf-view out/demo_run --screenshot out/demo_comparison.png
 	@echo 'store out/demo.zarr, run out/demo_run, pictures out/demo_displacement_z.png and out/demo_comparison.png'
 
+# Two processes of one thread each: threads of several processes would wait for each other's cores.
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(TESTS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -173,6 +173,7 @@ def test_rejects_what_does_not_fit(
 
 
 @pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+@pytest.mark.slow
 def test_learns_a_small_case_to_within_one_percent(build: Build) -> None:
     """A smooth field on 100 nodes, in float32 and from the model's own initial weights."""
     torch.manual_seed(0)

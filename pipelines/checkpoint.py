@@ -1,0 +1,148 @@
+"""Checkpoints: written whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from baselines.registry import find_model
+from pipelines.console import UserError
+from pipelines.models import MODELS
+from pipelines.scaling import Scaling
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from torch import nn
+
+SURROGATE_KEY = "lpbf_surrogate"
+"""Where a checkpoint says what it takes to build the model."""
+
+
+class RunError(UserError):
+    """A run folder, or a checkpoint in it, cannot be used."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What it takes to build a trained model again and to use it.
+
+    Parameters
+    ----------
+    model : str
+        Name in `pipelines.models.MODELS`.
+    model_options : dict
+        Fields of its configuration dataclass.
+    scaling : Scaling
+        Its inputs and targets.
+    """
+
+    model: str
+    model_options: dict[str, Any]
+    scaling: Scaling
+
+    def build(self) -> nn.Module:
+        """Return a freshly initialised model.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there is no such model, or its options do not fit.
+        """
+        entry = find_model(self.model, MODELS)
+        return entry.build(entry.config_type(**self.model_options))
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write beside the target and rename; Lightning's own writer may copy between file systems."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | PathLike[str], storage_options: object = None
+    ) -> None:
+        """Write a checkpoint."""
+        assert storage_options is None
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.partial")
+        torch.save(checkpoint, partial)
+        partial.replace(target)
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint of a surrogate.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    device : device or str
+        Where its tensors go.
+
+    Returns
+    -------
+    dict
+        As Lightning wrote it; ``state_dict`` holds the averaged weights.
+
+    Raises
+    ------
+    RunError
+        If it is missing, damaged, not of this toolkit, or would execute code.
+    """
+    try:
+        checkpoint = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"there is no {path}") from None
+    except pickle.UnpicklingError as error:
+        raise RunError(
+            f"{path} is damaged or holds more than tensors and plain values; train again"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is damaged, it cannot be read as a checkpoint; train again") from error
+    if not isinstance(checkpoint, dict) or SURROGATE_KEY not in checkpoint:
+        raise RunError(f"{path} is not a checkpoint of lpbf-train")
+    return checkpoint
+
+
+def describe(checkpoint: dict[str, Any], path: Path) -> Description:
+    """Read the description of the model from a checkpoint.
+
+    Raises
+    ------
+    RunError
+        If it is not as `Description` says.
+    """
+    try:
+        stored = checkpoint[SURROGATE_KEY]
+        return Description(**{**stored, "scaling": Scaling(**stored["scaling"])})
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path} describes its model in a way this version does not know: {error}") from error
+
+
+def restore_model(checkpoint: dict[str, Any], path: Path) -> nn.Module:
+    """Build the model of a checkpoint with its averaged weights, ready to predict.
+
+    Raises
+    ------
+    RunError
+        If model and weights do not belong together.
+    """
+    prefix = "model."
+    try:
+        model = describe(checkpoint, path).build()
+        weights = {
+            name.removeprefix(prefix): value
+            for name, value in checkpoint["state_dict"].items()
+            if name.startswith(prefix)
+        }
+        model.load_state_dict(weights)
+    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
+        if isinstance(error, RunError):
+            raise
+        reason = " ".join(str(error).split())
+        raise RunError(f"the weights in {path} do not fit its model: {reason}") from error
+    return model.eval()

@@ -1,0 +1,126 @@
+"""Cases as padded batches.
+
+Shape suffixes: B cases, N nodes of the largest, C input channels, T targets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, DistributedSampler, Subset
+from torch.utils.data import Dataset as TorchDataset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from lpbf_dataset.store.reader import Dataset
+    from pipelines.scaling import Scaling
+
+
+class Sample(NamedTuple):
+    """One case: scaled positions (N, C) and standardised targets (N, T), float32."""
+
+    case_id: str
+    inputs: Tensor
+    targets: Tensor
+
+
+class Batch(NamedTuple):
+    """Cases padded with zeros to the size of the largest.
+
+    Parameters
+    ----------
+    case_ids : tuple of str
+        Which cases.
+    inputs : Tensor, (B, N, C) float32
+        Scaled positions.
+    targets : Tensor, (B, N, T) float32
+        Standardised targets.
+    mask : Tensor, (B, N) bool, or None
+        True on real nodes; None if all are.
+    """
+
+    case_ids: tuple[str, ...]
+    inputs: Tensor
+    targets: Tensor
+    mask: Tensor | None
+
+
+class Samples(TorchDataset[Sample]):
+    """Cases of a view of a store, read one at a time.
+
+    Parameters
+    ----------
+    cases : lpbf_dataset.Dataset
+        Usually one split.
+    scaling : Scaling
+        What becomes of positions and targets.
+    """
+
+    def __init__(self, cases: Dataset, scaling: Scaling) -> None:
+        self._cases = cases
+        self._scaling = scaling
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __getitem__(self, index: int) -> Sample:
+        case = self._cases.read(index, self._scaling.variables)
+        targets = self._scaling.encode(self._scaling.truth(case))
+        return Sample(case.case_id, torch.from_numpy(self._scaling.inputs(case)), torch.from_numpy(targets))
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Pad cases into a batch."""
+    counts = torch.tensor([len(sample.inputs) for sample in samples])
+    nodes = int(counts.max())
+    mask_BN = None if bool((counts == nodes).all()) else torch.arange(nodes) < counts[:, None]
+    return Batch(
+        tuple(sample.case_id for sample in samples),
+        pad_sequence([sample.inputs for sample in samples], batch_first=True),
+        pad_sequence([sample.targets for sample in samples], batch_first=True),
+        mask_BN,
+    )
+
+
+def training_loader(
+    samples: Samples, *, batch_size: int, seed: int, num_workers: int, rank: int, ranks: int
+) -> DataLoader[Sample]:
+    """Batches in an order drawn from seed and epoch alone, each rank its own share.
+
+    The trainer calls the sampler's ``set_epoch`` at the start of each epoch, so that the order
+    differs from epoch to epoch and does not depend on where training was resumed.
+    """
+    sampler: DistributedSampler[Sample] = DistributedSampler(samples, ranks, rank, shuffle=True, seed=seed)
+    return _loader(samples, batch_size, num_workers, sampler)
+
+
+def validation_loader(
+    samples: Samples, *, batch_size: int, num_workers: int, rank: int, ranks: int
+) -> DataLoader[Sample]:
+    """Batches in order, every case on exactly one rank."""
+    share = Subset(samples, range(rank, len(samples), ranks))
+    return _loader(share, batch_size, num_workers)
+
+
+def _loader(
+    samples: TorchDataset[Sample],
+    batch_size: int,
+    num_workers: int,
+    sampler: DistributedSampler[Sample] | None = None,
+) -> DataLoader[Sample]:
+    return DataLoader(
+        samples,
+        batch_size,
+        sampler=sampler,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        # The store's fast reader does not survive a fork.
+        multiprocessing_context="spawn" if num_workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )

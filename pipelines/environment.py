@@ -1,0 +1,65 @@
+"""What a run was computed with: versions, machine and the content of the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import lpbf_dataset
+from lpbf_dataset.schema import SPLITS
+
+if TYPE_CHECKING:
+    from lpbf_dataset.store.reader import Dataset
+
+PACKAGES = ("torch", "lightning", "numpy", "zarr", "tensorstore")
+
+
+def store_fingerprint(store: Dataset) -> str:
+    """SHA-256 of what a store holds, wherever it lies: its cases, their splits, sizes and statistics.
+
+    Reads the case table and the attributes, not the fields; the moments of every field are in the
+    attributes.
+    """
+    content = {
+        "cases": store.case_table.to_csv(),
+        "normalization": store.attributes["normalization"],
+        "source_hashes": store.attributes.get("source_hashes"),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def environment(store: Dataset, path: str, device: torch.device) -> dict[str, Any]:
+    """Describe versions, machine and store.
+
+    Parameters
+    ----------
+    store : Dataset
+        Every case of the store.
+    path : str
+        Where it lies.
+    device : device
+        Where the model is trained.
+    """
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "lpbf-toolkit": lpbf_dataset.__version__,
+            **{name: version(name) for name in PACKAGES},
+        },
+        "machine": {
+            "platform": platform.platform(),
+            "cores": os.cpu_count(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        },
+        "store": {
+            "path": path,
+            "fingerprint": store_fingerprint(store),
+            "cases": {split: len(store.split(split)) for split in SPLITS},
+        },
+    }

@@ -1,0 +1,41 @@
+"""Files of a run: where they lie, and how they are written."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONFIG = Path("config.yaml")
+ENVIRONMENT = Path("environment.json")
+HISTORY = Path("metrics.csv")
+LOSS_PLOT = Path("loss.png")
+METRICS = Path("metrics.json")
+CASE_METRICS = Path("case_metrics.csv")
+CHECKPOINTS = Path("checkpoints")
+LAST_CHECKPOINT = CHECKPOINTS / "last.ckpt"
+BEST_CHECKPOINT = CHECKPOINTS / "best.ckpt"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON whole or not at all; numbers that are not finite become null."""
+    write_text(path, json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,23 @@
+"""Every model that can be trained, by name: FLARE and the baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from baselines.registry import BASELINES, ModelEntry
+from flare import FLARE, FLAREConfig
+
+FLARE_PARAMETERS = 625_473
+"""Published parameter count in the LPBF setting (arXiv 2508.12594)."""
+
+MODELS: dict[str, ModelEntry[Any]] = {
+    "flare": ModelEntry(
+        name="flare",
+        config_type=FLAREConfig,
+        build=FLARE,
+        published_parameters=FLARE_PARAMETERS,
+        citation="Puri et al.: FLARE: Fast Low-rank Attention Routing Engine. arXiv 2508.12594",
+        licence="MIT, github.com/vpuri3/FLARE.py",
+    ),
+    **BASELINES,
+}

@@ -1,0 +1,71 @@
+"""Starting a run folder, and telling whether a training may go on in one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import yaml  # type: ignore[import-untyped]
+
+from pipelines import files
+from pipelines.console import UserError
+from pipelines.environment import environment
+from pipelines.options import MAY_CHANGE_ON_RESUME, read_yaml
+from pipelines.run import check_fingerprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from lpbf_dataset.store.reader import Dataset
+    from pipelines.options import Job
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether training and evaluation are done."""
+    return (folder / files.METRICS).is_file()
+
+
+def create_run_folder(job: Job, store: Dataset, device: torch.device) -> None:
+    """Make the folder, with what the run is about.
+
+    Raises
+    ------
+    UserError
+        If the folder holds anything.
+    """
+    folder = job.output
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists; go on with it by --resume, or choose another folder by -o")
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / files.ENVIRONMENT, environment(store, job.training.data, device))
+    header = f"# Repeat with: lpbf-train {job.model} --config {files.CONFIG} -o ANOTHER_RUN\n"
+    files.write_text(folder / files.CONFIG, header + yaml.safe_dump(job.config(), sort_keys=False))
+
+
+def check_resumable(job: Job, store: Dataset) -> None:
+    """Raise unless a training may go on in its folder.
+
+    Raises
+    ------
+    UserError
+        If the configuration or the contents of the store have changed.
+    """
+    path = job.output / files.CONFIG
+    stored, asked = _flat(read_yaml(path)), _flat(job.config())
+    changed = [
+        f"{name} is {asked.get(name)}, not {stored.get(name)}"
+        for name in {**stored, **asked}
+        if name not in MAY_CHANGE_ON_RESUME and asked.get(name) != stored.get(name)
+    ]
+    if changed:
+        raise UserError(
+            f"{job.output} was started otherwise: {'; '.join(changed)}; leave these options out or start anew"
+        )
+    check_fingerprint(job.output, store)
+
+
+def _flat(config: dict[str, object]) -> dict[str, object]:
+    model = config.get("model")
+    inner = {f"model.{name}": value for name, value in model.items()} if isinstance(model, dict) else {}
+    return {**{name: value for name, value in config.items() if name != "model"}, **inner}

@@ -1,0 +1,190 @@
+"""One training, from its options to the finished run folder."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+import lpbf_dataset as lpbf
+from pipelines import files
+from pipelines.callbacks import Checkpoints, History, Progress
+from pipelines.checkpoint import AtomicCheckpointIO, Description, describe, load_checkpoint
+from pipelines.console import EXIT_INCOMPLETE, UserError, set_verbosity
+from pipelines.data import Samples, training_loader, validation_loader
+from pipelines.evaluation import evaluate, table
+from pipelines.module import Surrogate, TrainingDivergedError
+from pipelines.options import IN_CHANNELS
+from pipelines.plots import save_loss_plot
+from pipelines.run import Run
+from pipelines.run_folder import check_resumable, create_run_folder, is_finished
+from pipelines.scaling import Scaling, scalar_targets
+
+if TYPE_CHECKING:
+    from lpbf_dataset.store.reader import Dataset
+    from pipelines.options import Job, TrainOptions
+
+
+class Interrupted(Exception):  # noqa: N818
+    """Ctrl-C while training."""
+
+
+def train(job: Job) -> int:
+    """Train, or go on training, and evaluate.
+
+    Returns
+    -------
+    int
+        Exit code: 0, or `EXIT_INCOMPLETE` when interrupted or diverged.
+
+    Raises
+    ------
+    UserError, StoreError
+        If the store, the run folder or an option does not allow it.
+    """
+    set_verbosity(job)
+    _silence_lightning(verbose=job.verbose)
+    if job.resume and is_finished(job.output):
+        print(f"{job.output} is finished; its metrics are in {job.output / files.METRICS}")
+        return 0
+    store = lpbf.open_dataset(job.training.data)
+    if job.resume:
+        check_resumable(job, store)
+    _check_sizes(job.training, store)
+    torch.manual_seed(job.training.seed)
+    description = _description(job, store)
+    model = description.build()
+    history = History(job.output / files.HISTORY)
+    trainer = _trainer(job, history)
+    if trainer.is_global_zero and not job.resume:
+        create_run_folder(job, store, trainer.strategy.root_device)
+    if trainer.is_global_zero and not job.quiet:
+        _announce(job, store, model, trainer)
+    try:
+        _fit(trainer, Surrogate(model, description, job.training), job, store)
+    except Interrupted:
+        return _interrupted(job)
+    except TrainingDivergedError as error:
+        print(
+            f"stopped: {error}; start anew with a lower --learning_rate, or look at the case", file=sys.stderr
+        )
+        return EXIT_INCOMPLETE
+    finally:
+        if history.rows and trainer.is_global_zero:
+            save_loss_plot(history.rows, job.output / files.LOSS_PLOT)
+    if trainer.is_global_zero:
+        _evaluate(job, store, trainer.strategy.root_device)
+    return 0
+
+
+def _silence_lightning(*, verbose: bool) -> None:
+    """Keep back Lightning's hints, which are about its own options rather than ours."""
+    if verbose:
+        return
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\.")
+
+
+def _check_sizes(options: TrainOptions, store: Dataset) -> None:
+    if not len(store.train):
+        raise UserError(f"{options.data} has no training cases; build it with other split fractions")
+    for split, view in (("training", store.train), ("validation", store.val)):
+        if 0 < len(view) < options.devices:
+            raise UserError(f"--devices {options.devices}: there are only {len(view)} {split} cases to share")
+
+
+def _description(job: Job, store: Dataset) -> Description:
+    targets = scalar_targets(job.training.targets)
+    channels = {"in_channels": IN_CHANNELS, "out_channels": len(targets)}
+    scaling = Scaling.of_store(store, targets, job.training.coordinate_scale)
+    return Description(job.model, {**channels, **job.model_options}, scaling)
+
+
+def _trainer(job: Job, history: History) -> Trainer:
+    options = job.training
+    average = WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay))
+    callbacks = [average, history, Checkpoints(job.output)]
+    try:
+        return Trainer(
+            accelerator=options.accelerator,
+            devices=options.devices,
+            precision=options.precision,
+            max_epochs=options.epochs,
+            gradient_clip_val=options.gradient_clip or None,
+            callbacks=callbacks if job.quiet else [*callbacks, Progress()],
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=job.output,
+            # The loaders share out the cases themselves, validation without repeating any.
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except MisconfigurationException as error:
+        raise UserError(
+            f"--accelerator {options.accelerator} --devices {options.devices}: {error}"
+        ) from error
+
+
+def _announce(job: Job, store: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    nodes = int(store.train.case_table["node_count"].sum())
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    devices = name if trainer.world_size == 1 else f"{trainer.world_size} x {name}"
+    print(f"model    {job.model}, {parameters:,} parameters, on {devices}")
+    print(
+        f"data     {job.training.data}: {len(store.train)} train cases ({nodes:,} nodes), "
+        f"{len(store.val)} val, {len(store.test)} test"
+    )
+    print(f"targets  {', '.join(scalar_targets(job.training.targets))}")
+
+
+def _fit(trainer: Trainer, surrogate: Surrogate, job: Job, store: Dataset) -> None:
+    """Train to the last epoch.  Raises `Interrupted` or `TrainingDivergedError`."""
+    options = job.training
+    last = job.output / files.LAST_CHECKPOINT
+    if resumed := job.resume and last.is_file():
+        # Lightning would say less clearly what is wrong with it.
+        describe(load_checkpoint(last), last)
+    scaling = surrogate.description.scaling
+    share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
+    sizes = {"batch_size": options.batch_size, "num_workers": options.num_workers}
+    train = training_loader(Samples(store.train, scaling), seed=options.seed, **sizes, **share)
+    val = validation_loader(Samples(store.val, scaling), **sizes, **share) if len(store.val) else None
+    try:
+        trainer.fit(surrogate, train, val, ckpt_path=last if resumed else None, weights_only=True)
+    except SystemExit as error:
+        # Lightning's answer to Ctrl-C.
+        raise Interrupted from error
+
+
+def _interrupted(job: Job) -> int:
+    resume = f"lpbf-train {job.model} -o {job.output} --resume"
+    has_checkpoint = (job.output / files.LAST_CHECKPOINT).is_file()
+    start = (
+        "from the last checkpoint" if has_checkpoint else "from the beginning, as there is no checkpoint yet"
+    )
+    print(f"interrupted; go on {start} with: {resume}", file=sys.stderr)
+    return EXIT_INCOMPLETE
+
+
+def _evaluate(job: Job, store: Dataset, device: torch.device) -> None:
+    trained = Run.open(job.output, device)
+    metrics = evaluate(trained, store, quiet=job.quiet)
+    if job.quiet:
+        return
+    print(f"\nmean over cases of the weights of epoch {trained.epoch}:")
+    print("\n".join(table(metrics)))
+    if not len(store.val) and not len(store.test):
+        print("This is the error on the training cases themselves: the store has no others.")
+    print(f"\nrun in {job.output}; look at it with: lpbf-view {job.output}")

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from lpbf_dataset.sources.base import SourceError
+from lpbf_dataset.store.layout import StoreError
+from pipelines import console
+
+
+def outcome(error, capsys):
+    def run(arguments):
+        raise error
+
+    with pytest.raises(SystemExit) as stopped:
+        console.run_command(run, [])
+    return stopped.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        console.UserError("bad x"),
+        StoreError("bad x"),
+        SourceError("bad x"),
+        PermissionError(13, "bad x"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(error, capsys):
+    code, err = outcome(error, capsys)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert "bad x" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), KeyError("bug"), UnicodeError("bug")])
+def test_a_bug_keeps_its_traceback(error):
+    def run(arguments):
+        raise error
+
+    with pytest.raises(type(error)):
+        console.run_command(run, [])
+
+
+def test_interruption(capsys):
+    assert outcome(KeyboardInterrupt(), capsys) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_code_of_the_command_is_the_exit_code(code):
+    with pytest.raises(SystemExit) as stopped:
+        console.run_command(lambda arguments: code, [])
+    assert stopped.value.code == code
+
+
+def test_arguments_are_handed_over():
+    seen = []
+    with pytest.raises(SystemExit):
+        console.run_command(lambda arguments: seen.append(arguments) or 0, ["a"])
+    assert seen == [["a"]]
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    program = (
+        "from pipelines.console import run_command\n"
+        "def run(arguments):\n"
+        "    for line in range(100_000):\n"
+        "        print(line)\n"
+        "    return 0\n"
+        "run_command(run)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == console.EXIT_BROKEN_PIPE
+    process.stderr.close()
