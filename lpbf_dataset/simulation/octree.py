@@ -1,0 +1,326 @@
+"""The hexahedral octree mesh of part and plate, with its hanging nodes.
+
+Everything lives on an integer lattice whose unit is one fine cell.  Horizontally and above the
+plate a unit is a voxel; below z = 0 it is 1/32 of the height of a base cell of the plate.  Cells
+have edges of 1, 2, 4, ... units; neighbours over a face or an edge differ by one level at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage, sparse
+
+from lpbf_dataset.simulation.voxels import CELLS_PER_BASE, VoxelGrid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PLATE_LAYERS = 2
+"""Base cells over the depth of the plate; only the upper one refines."""
+
+CORNERS = np.array(
+    [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)], dtype=np.int64
+)
+"""Corners of the unit cube in the order of a VTK hexahedron."""
+
+_EDGES = ((0, 1), (3, 2), (4, 5), (7, 6), (0, 3), (1, 2), (4, 7), (5, 6), (0, 4), (1, 5), (3, 7), (2, 6))
+_FACES = ((0, 3, 7, 4), (1, 2, 6, 5), (0, 1, 5, 4), (3, 2, 6, 7), (0, 1, 2, 3), (4, 5, 6, 7))
+
+_FACE_ONLY = ndimage.generate_binary_structure(3, 1)
+# Neighbours over faces and edges, not over corners.
+_FACE_AND_EDGE = ndimage.generate_binary_structure(3, 2)
+
+
+@dataclass(frozen=True)
+class OctreeMesh:
+    """Leaf cells of the octree, ordered by layer group, and their nodes.
+
+    Parameters
+    ----------
+    corner : (cells, 3) int64 ndarray
+        Lowest corner of each cell on the lattice.
+    size : (cells,) int64 ndarray
+        Edge length of each cell in lattice units.
+    group : (cells,) int64 ndarray
+        0 for the plate, then the layer group from 1; ascending.
+    cells : (cells, 8) int32 ndarray
+        Nodes of each cell, VTK order.  Nodes are numbered by the group that first uses them.
+    lattice : (nodes, 3) int64 ndarray
+        Node positions on the lattice.
+    points : (nodes, 3) float64 ndarray
+        Node positions in mm.
+    box : (cells, 3) float64 ndarray
+        Edge lengths of each cell in mm.
+    node_group : (nodes,) int64 ndarray
+        First group that uses each node; ascending.
+    """
+
+    corner: NDArray[np.int64]
+    size: NDArray[np.int64]
+    group: NDArray[np.int64]
+    cells: NDArray[np.int32]
+    lattice: NDArray[np.int64]
+    points: NDArray[np.float64]
+    box: NDArray[np.float64]
+    node_group: NDArray[np.int64]
+
+    @property
+    def group_count(self) -> int:
+        """Number of layer groups, the plate not counted."""
+        return int(self.group[-1])
+
+    @property
+    def volume(self) -> NDArray[np.float64]:
+        """Volume of each cell, (cells,) float64, mm3."""
+        return self.box.prod(axis=1)
+
+    def cell_range(self, group: int) -> slice:
+        """Cells of one group."""
+        return slice(*np.searchsorted(self.group, [group, group + 1]))
+
+    def active_cells(self, group: int) -> slice:
+        """Cells present once `group` is deposited: plate and part up to it."""
+        return slice(0, int(np.searchsorted(self.group, group + 1)))
+
+    def active_nodes(self, group: int) -> slice:
+        """Nodes present once `group` is deposited."""
+        return slice(0, int(np.searchsorted(self.node_group, group + 1)))
+
+    @cached_property
+    def hanging(self) -> Hanging:
+        """Every node that lies on the middle of a larger cell's edge or face."""
+        return find_hanging(self)
+
+
+@dataclass(frozen=True)
+class Hanging:
+    """Nodes on the middle of an edge (two masters) or a face (four masters) of a larger cell.
+
+    Parameters
+    ----------
+    slave : (n,) int64 ndarray
+        The hanging node.
+    master : (n, 4) int64 ndarray
+        Corners it is interpolated from, with equal weight; an edge repeats its two ends.
+    cell : (n,) int64 ndarray
+        The larger cell.
+    """
+
+    slave: NDArray[np.int64]
+    master: NDArray[np.int64]
+    cell: NDArray[np.int64]
+
+
+def _coarsen(flags: NDArray[np.bool_], *, every: bool) -> NDArray[np.bool_]:
+    """Merge 2 x 2 x 2 flags into one: all of them (`every`) or any of them."""
+    nx, ny, nz = flags.shape
+    blocks = flags.reshape(nx // 2, 2, ny // 2, 2, nz // 2, 2)
+    return blocks.all(axis=(1, 3, 5)) if every else blocks.any(axis=(1, 3, 5))
+
+
+def _dilate(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return ndimage.binary_dilation(flags, _FACE_AND_EDGE)  # type: ignore[no-any-return]
+
+
+def _repeat(flags: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
+    """Undo `_coarsen`: every flag becomes a block of `factor` cubed."""
+    for axis in range(3):
+        flags = flags.repeat(factor, axis=axis)
+    return flags
+
+
+def merge_part(solid: NDArray[np.bool_], group_cells: int) -> list[NDArray[np.bool_]]:
+    """Leaf cells of the part at every level.
+
+    All-solid blocks of 2 cubed and then 4 cubed voxels become one cell, as far as they stay inside
+    one layer group and no neighbour over a face or an edge is more than one level finer.
+
+    Parameters
+    ----------
+    solid : (nx, ny, nz) bool ndarray
+        Solid voxels.
+    group_cells : int
+        Fine cells in a layer group.
+
+    Returns
+    -------
+    list of bool ndarray
+        For the edges of 1, 2 and 4 voxels as far as `group_cells` allows: which blocks of that
+        size are leaves, of shape ``(nx // size, ny // size, nz // size)``.
+    """
+    blocks = [solid]
+    while len(blocks) < 3 and group_cells % (2 ** len(blocks)) == 0:
+        blocks.append(_coarsen(blocks[-1], every=True))
+    # A block whose neighbourhood holds cells two levels finer stays split.  Splitting 4 into 2
+    # never forces another split, so one pass from fine to coarse balances the part.
+    leaves: list[NDArray[np.bool_]] = []
+    for level, block in enumerate(blocks[:-1]):
+        above = blocks[level + 1]
+        leaf = block & ~_repeat(above, 2)
+        leaves.append(leaf)
+        if level + 2 < len(blocks):
+            too_fine = _coarsen(_coarsen(_dilate(leaf), every=False), every=False)
+            blocks[level + 2] &= ~too_fine
+    leaves.append(blocks[-1])
+    return leaves
+
+
+def refine_plate(part: list[NDArray[np.bool_]]) -> dict[int, NDArray[np.bool_]]:
+    """Leaf cells of the upper layer of the plate.
+
+    Parameters
+    ----------
+    part : list of bool ndarray
+        Leaves of the part, from `merge_part`.
+
+    Returns
+    -------
+    dict of int to bool ndarray
+        For each edge of 2 to 32 units, which blocks of the 32 units below z = 0 are leaves.
+    """
+    nx, ny = part[0].shape[:2]
+    footprint = np.zeros((nx, ny, 1), dtype=np.bool_)  # part cells of at most size / 4, standing on the plate
+    split = {2: np.zeros((nx // 2, ny // 2, CELLS_PER_BASE // 2), dtype=np.bool_)}
+    for level, size in enumerate((4, 8, 16, 32)):
+        split[size] = _coarsen(_dilate(split[size // 2]), every=False)
+        if level < len(part):
+            footprint |= _repeat(part[level][:, :, :1], 2**level)[:, :, :1]
+        # The one layer of the footprint dilates in the plane only: over faces and edges of the plate's top.
+        below = ndimage.binary_dilation(footprint, _FACE_ONLY)
+        split[size][:, :, -1] |= below.reshape(nx // size, size, ny // size, size).any(axis=(1, 3))
+    exists = np.ones_like(split[CELLS_PER_BASE])
+    leaves = {}
+    for size in (32, 16, 8, 4, 2):
+        leaves[size] = exists & ~split[size]
+        exists = _repeat(split[size], 2)
+    return leaves
+
+
+def _lattice_to_mm(lattice: NDArray[np.int64], grid: VoxelGrid, plate_depth: float) -> NDArray[np.float64]:
+    """Positions of lattice points in mm; the lattice is finer below z = 0 than above it."""
+    points = grid.origin + lattice * grid.cell
+    below = lattice[:, 2] < 0
+    points[below, 2] = lattice[below, 2] * (plate_depth / (PLATE_LAYERS * CELLS_PER_BASE))
+    return points
+
+
+def build_mesh(grid: VoxelGrid, *, group_cells: int, plate_depth: float) -> OctreeMesh:
+    """Mesh the part and the plate under its footprint.
+
+    Parameters
+    ----------
+    grid : VoxelGrid
+        The part.
+    group_cells : int
+        Fine cells in a layer group.
+    plate_depth : float
+        Thickness of the plate in mm.
+
+    Returns
+    -------
+    OctreeMesh
+    """
+    part = merge_part(grid.solid, group_cells)
+    corners, sizes = [], []
+    nx, ny = grid.solid.shape[0] // CELLS_PER_BASE, grid.solid.shape[1] // CELLS_PER_BASE
+    lower = np.ones((nx, ny, 1), dtype=np.bool_)
+    blocks = [(CELLS_PER_BASE, -2 * CELLS_PER_BASE, lower)]
+    blocks += [(size, -CELLS_PER_BASE, leaf) for size, leaf in refine_plate(part).items()]
+    blocks += [(2**level, 0, leaf) for level, leaf in enumerate(part)]
+    for size, bottom, leaf in blocks:
+        corner = np.argwhere(leaf) * size + (0, 0, bottom)
+        corners.append(corner)
+        sizes.append(np.full(len(corner), size, dtype=np.int64))
+    corner, size = np.concatenate(corners), np.concatenate(sizes)
+    group = np.where(corner[:, 2] < 0, 0, corner[:, 2] // group_cells + 1)
+    order = np.argsort(group, kind="stable")
+    corner, size, group = corner[order], size[order], group[order]
+
+    cell_lattice = corner[:, None, :] + size[:, None, None] * CORNERS
+    _, first, node = np.unique(_key(cell_lattice), return_index=True, return_inverse=True)
+    # Cells are in order of group, so the first corner that names a node tells its first group.
+    by_group = np.argsort(first, kind="stable")
+    number = np.empty(len(first), dtype=np.int32)
+    number[by_group] = np.arange(len(first), dtype=np.int32)
+    first = first[by_group]
+    lattice = cell_lattice.reshape(-1, 3)[first]
+    points = _lattice_to_mm(lattice, grid, plate_depth)
+    cells = number[node].reshape(-1, 8)
+    return OctreeMesh(
+        corner=corner,
+        size=size,
+        group=group,
+        cells=cells,
+        lattice=lattice,
+        points=points,
+        box=points[cells[:, 6]] - points[cells[:, 0]],
+        node_group=group[first // 8],
+    )
+
+
+def _key(lattice: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One integer per lattice point; twenty bits an axis hold half a million cells."""
+    shifted = lattice + (1 << 19)
+    return (shifted[..., 2] << 40) | (shifted[..., 1] << 20) | shifted[..., 0]
+
+
+def find_hanging(mesh: OctreeMesh) -> Hanging:
+    """Find the nodes on the middle of an edge or a face of a larger cell.
+
+    With neighbours one level apart at most, every hanging node is the middle of an edge (mean of its
+    two ends) or of a face (mean of its four corners).
+    """
+    keys = _key(mesh.lattice)
+    order = np.argsort(keys)
+    keys = keys[order]
+    large = np.flatnonzero(mesh.size > 1)
+    slaves, masters, owners = [], [], []
+    for corners in (*_EDGES, *_FACES):
+        ends = mesh.lattice[mesh.cells[large][:, corners]]
+        middle = _key((ends[:, 0] + ends[:, -1 if len(corners) == 2 else 2]) // 2)
+        place = np.minimum(np.searchsorted(keys, middle), len(keys) - 1)
+        found = keys[place] == middle
+        slaves.append(order[place[found]])
+        masters.append(mesh.cells[large[found]][:, [*corners, *corners][:4]])
+        owners.append(large[found])
+    return Hanging(
+        np.concatenate(slaves), np.concatenate(masters).astype(np.int64), np.concatenate(owners)
+    )
+
+
+def interpolation(mesh: OctreeMesh, group: int) -> tuple[sparse.csr_array, NDArray[np.int64]]:
+    """Interpolation from the free nodes to all nodes active in a group.
+
+    Parameters
+    ----------
+    mesh : OctreeMesh
+    group : int
+        Last deposited layer group.
+
+    Returns
+    -------
+    weights : (active nodes, free nodes) sparse array
+        The identity on free nodes; the trilinear weights of its masters on a hanging node.
+    free : (free nodes,) int64 ndarray
+        The nodes that do not hang.
+    """
+    count = mesh.active_nodes(group).stop
+    hanging = mesh.hanging
+    active = (hanging.cell < mesh.active_cells(group).stop) & (hanging.slave < count)
+    slave, first = np.unique(hanging.slave[active], return_index=True)
+    master = hanging.master[active][first]
+    is_free = np.ones(count, dtype=np.bool_)
+    is_free[slave] = False
+    free = np.flatnonzero(is_free)
+    rows = np.concatenate([free, slave.repeat(4)])
+    columns = np.concatenate([free, master.ravel()])
+    values = np.concatenate([np.ones(len(free)), np.full(4 * len(slave), 0.25)])
+    weights = sparse.csr_array((values, (rows, columns)), shape=(count, count))
+    # A master may hang on a still larger cell: insert its own masters until none is left.
+    while weights[:, slave].nnz:
+        weights = weights @ weights
+    return weights[:, free], free
