@@ -292,35 +292,35 @@ def find_hanging(mesh: OctreeMesh) -> Hanging:
     )
 
 
-def interpolation(mesh: OctreeMesh, group: int) -> tuple[sparse.csr_array, NDArray[np.int64]]:
-    """Interpolation from the free nodes to all nodes active in a group.
+def interpolation(mesh: OctreeMesh, cells: slice) -> sparse.csr_array:
+    """Interpolation of the displacement or temperature from the nodes that do not hang.
 
     Parameters
     ----------
     mesh : OctreeMesh
-    group : int
-        Last deposited layer group.
+    cells : slice
+        The cells present.  Only they can make a node hang, and only their nodes take part.
 
     Returns
     -------
-    weights : (active nodes, free nodes) sparse array
-        The identity on free nodes; the trilinear weights of its masters on a hanging node.
-    free : (free nodes,) int64 ndarray
-        The nodes that do not hang.
+    (nodes, nodes) sparse array
+        Row of a free node: 1 on itself.  Row of a hanging node: the weights of its masters.
+        Row of a node without cell: empty.
     """
-    count = mesh.active_nodes(group).stop
+    count = len(mesh.points)
+    present = np.zeros(count, dtype=np.bool_)
+    present[mesh.cells[cells]] = True
     hanging = mesh.hanging
-    active = (hanging.cell < mesh.active_cells(group).stop) & (hanging.slave < count)
-    slave, first = np.unique(hanging.slave[active], return_index=True)
-    master = hanging.master[active][first]
-    is_free = np.ones(count, dtype=np.bool_)
-    is_free[slave] = False
-    free = np.flatnonzero(is_free)
+    counts = (hanging.cell >= cells.start) & (hanging.cell < cells.stop) & present[hanging.slave]
+    slave, first = np.unique(hanging.slave[counts], return_index=True)
+    master = hanging.master[counts][first]
+    present[slave] = False
+    free = np.flatnonzero(present)
     rows = np.concatenate([free, slave.repeat(4)])
     columns = np.concatenate([free, master.ravel()])
     values = np.concatenate([np.ones(len(free)), np.full(4 * len(slave), 0.25)])
     weights = sparse.csr_array((values, (rows, columns)), shape=(count, count))
     # A master may hang on a still larger cell: insert its own masters until none is left.
-    while weights[:, slave].nnz:
+    while not present[weights.indices].all():
         weights = weights @ weights
-    return weights[:, free], free
+    return weights

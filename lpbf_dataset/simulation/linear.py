@@ -1,0 +1,173 @@
+"""Direct solution of sparse symmetric positive definite systems, with static condensation.
+
+MKL PARDISO through pypardiso where it is installed, SuperLU of SciPy otherwise.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import linalg
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Factor(Protocol):
+    """A factorised matrix."""
+
+    schur: NDArray[np.float64] | None
+    """Schur complement on the kept unknowns, dense; None when none were named."""
+
+    def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Solve for one, (n,), or several, (n, k), right-hand sides."""
+
+
+def factorise(matrix: sparse.csr_array, keep: NDArray[np.int64] | None = None) -> Factor:
+    """Factorise a symmetric positive definite matrix.
+
+    Parameters
+    ----------
+    matrix : (n, n) sparse array
+        Upper triangle, diagonal included.
+    keep : (m,) int64 ndarray, optional
+        Ascending unknowns onto which to condense the matrix; only where `condenses` is true.
+
+    Returns
+    -------
+    Factor
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not positive definite, or memory does not suffice.
+    """
+    if _mkl_pardiso() is None:
+        return _SuperLU(matrix)
+    return _Pardiso(matrix, keep)
+
+
+def condenses() -> bool:
+    """Whether the solver at hand can return Schur complements."""
+    return _mkl_pardiso() is not None
+
+
+class _SuperLU:
+    schur = None
+
+    def __init__(self, matrix: sparse.csr_array) -> None:
+        full = (matrix + sparse.triu(matrix, 1).T).tocsc()
+        self._factor = linalg.splu(
+            full, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        )
+
+    def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._factor.solve(load)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _mkl_pardiso() -> ctypes._FuncPointer | None:
+    try:
+        import pypardiso
+    except ImportError:
+        return None
+    return pypardiso.PyPardisoSolver().libmkl.pardiso  # type: ignore[no-any-return]
+
+
+_SYMMETRIC_POSITIVE_DEFINITE = 2
+_ANALYSE_AND_FACTORISE, _SOLVE, _RELEASE = 12, 33, -1
+_ERRORS = {-2: "not enough memory", -4: "the matrix is not positive definite"}
+
+
+class _Pardiso:
+    """One factorisation held by MKL PARDISO (oneMKL Developer Reference, `pardiso`)."""
+
+    def __init__(self, matrix: sparse.csr_array, keep: NDArray[np.int64] | None) -> None:
+        if not matrix.has_sorted_indices:
+            matrix.sort_indices()
+        size = matrix.shape[0]
+        self._size = size
+        self._handle = np.zeros(64, dtype=np.int64)
+        self._control = np.zeros(64, dtype=np.int32)
+        self._control[0] = 1  # the values below, not the defaults
+        self._control[1] = 2  # nested dissection
+        self._control[34] = 1  # zero-based indices
+        self._values = matrix.data
+        self._rows = matrix.indptr.astype(np.int32, copy=False)
+        self._columns = matrix.indices.astype(np.int32, copy=False)
+        self._kept = np.zeros(size, dtype=np.int32)
+        self.schur = None
+        weakref.finalize(self, _release, self._handle, self._control, size)
+        answer = np.empty(0)
+        if keep is not None:
+            self._control[35] = 2  # Schur complement beside the whole factorisation
+            self._kept[keep] = 1
+            self.schur = answer = np.zeros((len(keep), len(keep)))
+        self._call(_ANALYSE_AND_FACTORISE, np.empty(0), answer, 1)
+        # Only the factors are needed from here on.
+        self._values, self._columns = self._values[:1], self._columns[:1]
+
+    def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
+        load = np.asfortranarray(load)
+        answer = np.zeros_like(load, order="F")
+        self._call(_SOLVE, load, answer, 1 if load.ndim == 1 else load.shape[1])
+        return answer
+
+    def _call(
+        self, phase: int, load: NDArray[np.float64], answer: NDArray[np.float64], loads: int
+    ) -> None:
+        error = _pardiso(
+            self._handle,
+            self._control,
+            phase,
+            self._size,
+            (self._values, self._rows, self._columns, self._kept),
+            loads,
+            load,
+            answer,
+        )
+        if error:
+            raise ValueError(f"the linear system cannot be solved: {_ERRORS.get(error, f'PARDISO error {error}')}")
+
+
+def _pardiso(handle, control, phase, size, matrix, loads, load, answer) -> int:  # type: ignore[no-untyped-def]
+    function = _mkl_pardiso()
+    assert function is not None
+
+    def pointer(array):  # type: ignore[no-untyped-def]
+        return array.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+
+    def integer(value: int):  # type: ignore[no-untyped-def]
+        return ctypes.byref(ctypes.c_int32(value))
+
+    values, rows, columns, kept = matrix
+    error = ctypes.c_int32(0)
+    function(
+        handle.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)),
+        integer(1),
+        integer(1),
+        integer(_SYMMETRIC_POSITIVE_DEFINITE),
+        integer(phase),
+        integer(size),
+        values.ctypes.data_as(ctypes.c_void_p),
+        pointer(rows),
+        pointer(columns),
+        pointer(kept),
+        integer(loads),
+        pointer(control),
+        integer(0),
+        load.ctypes.data_as(ctypes.c_void_p),
+        answer.ctypes.data_as(ctypes.c_void_p),
+        ctypes.byref(error),
+    )
+    return error.value
+
+
+def _release(handle: NDArray[np.int64], control: NDArray[np.int32], size: int) -> None:
+    nothing, none = np.empty(0), np.empty(0, dtype=np.int32)
+    _pardiso(handle, control, _RELEASE, size, (nothing, none, none, none), 1, nothing, nothing)

@@ -1,0 +1,116 @@
+"""Materials: elastic, thermal and inherent-strain properties, each number with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lpbf_dataset.simulation.inherent_strain import EdgeRelaxation
+
+REFERENCE_TEMPERATURE = 25.0
+"""degC at which the thermal strain is zero, and of the surroundings."""
+
+UNCALIBRATED_STRAIN = -0.0081
+"""In-plane inherent strain that, alone, describes the Netfabb run with Inconel 625 best."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Properties at room temperature; the solver is linear.
+
+    Parameters
+    ----------
+    name : str
+        Name as users type it.
+    young : float
+        Young's modulus, MPa.
+    poisson : float
+        Poisson's ratio, 1.
+    expansion : float
+        Coefficient of linear thermal expansion, 1/K.
+    conductivity : float
+        Thermal conductivity, W/(mm K).
+    specific_heat : float
+        J/(kg K).
+    density : float
+        kg/mm3.
+    inherent_strain : float
+        In-plane inherent strain away from edges, 1; negative for shrinkage.
+    relaxation : EdgeRelaxation or None
+        How the inherent strain relaxes near edges; None for not at all.
+    calibrated : bool
+        Whether the inherent strain was identified for this material.
+    source : str
+        Where the properties come from.
+    """
+
+    name: str
+    young: float
+    poisson: float
+    expansion: float
+    conductivity: float
+    specific_heat: float
+    density: float
+    inherent_strain: float
+    relaxation: EdgeRelaxation | None
+    calibrated: bool
+    source: str
+
+
+MATERIALS: dict[str, Material] = {
+    material.name: material
+    for material in (
+        Material(
+            name="IN625",
+            young=150e3,
+            poisson=0.278,
+            expansion=1.28e-5,
+            conductivity=0.010,
+            specific_heat=405.0,
+            density=8.44e-6,
+            inherent_strain=-0.0086785,
+            # Identified from the nodal stress and strain of the same Netfabb run.
+            relaxation=EdgeRelaxation(strength=0.687, along=0.618, reach=2.0, run=4.35),
+            calibrated=True,
+            source="Autodesk Netfabb 2024, generic Inconel 625 at 40 um, values at 25 degC",
+        ),
+        Material(
+            name="Ti-6Al-4V",
+            young=113.8e3,
+            poisson=0.342,
+            expansion=8.6e-6,
+            conductivity=0.0067,
+            specific_heat=526.3,
+            density=4.43e-6,
+            inherent_strain=UNCALIBRATED_STRAIN,
+            relaxation=None,
+            calibrated=False,
+            source="ASM Aerospace Specification Metals, Ti-6Al-4V (grade 5), annealed; expansion 20 to 100 degC",
+        ),
+        Material(
+            name="316L",
+            young=193e3,
+            poisson=0.3,  # the customary value for austenitic steel
+            expansion=16.0e-6,
+            conductivity=0.0163,
+            specific_heat=500.0,
+            density=8.0e-6,
+            inherent_strain=UNCALIBRATED_STRAIN,
+            relaxation=None,
+            calibrated=False,
+            source="usual data-sheet values of annealed AISI 316L at room temperature",
+        ),
+        Material(
+            name="AlSi10Mg",
+            young=75e3,
+            poisson=0.33,  # the customary value for aluminium alloys
+            expansion=21.0e-6,  # EN AC-43000, casting alloy of the same composition
+            conductivity=0.103,
+            specific_heat=920.0,
+            density=2.67e-6,
+            inherent_strain=UNCALIBRATED_STRAIN,
+            relaxation=None,
+            calibrated=False,
+            source="EOS Aluminium AlSi10Mg material data sheet (as built, horizontal)",
+        ),
+    )
+}

@@ -1,0 +1,329 @@
+"""Quasi-static linear elasticity of the growing build, with plate removal.
+
+Every cell obeys stress = D (strain(u - u_ref) - thermal strain - inherent strain), where u_ref is
+the displacement on which the cell was deposited.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+from scipy import ndimage, sparse
+
+from lpbf_dataset.simulation.elements import (
+    corner_strain,
+    eigenstrain_load,
+    elasticity,
+    stiffness,
+    unique_boxes,
+)
+from lpbf_dataset.simulation.layered import LayeredStiffness, assemble
+from lpbf_dataset.simulation.linear import factorise
+from lpbf_dataset.simulation.octree import OctreeMesh, interpolation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.simulation.materials import Material
+
+POWDER_STIFFNESS = 1e-11
+"""Stiffness of the powder around a cell as a share of the cell's own.  It moves nothing that is held
+otherwise, and holds a piece that hangs free until a later group joins it to the part."""
+
+
+class Mechanics:
+    """The mechanical state of the build.
+
+    Parameters
+    ----------
+    mesh : OctreeMesh
+    material : Material
+    inherent : (cells, 6) float64 ndarray
+        Inherent strain of every cell, 1.
+    """
+
+    def __init__(self, mesh: OctreeMesh, material: Material, inherent: NDArray[np.float64]) -> None:
+        self.mesh = mesh
+        self.inherent = inherent
+        self.elastic = elasticity(material.young, material.poisson)
+        boxes, self._kind = unique_boxes(mesh.box)
+        matrices = np.array([stiffness(box, self.elastic) for box in boxes])
+        self._powder = POWDER_STIFFNESS * np.array([np.diag(np.diag(m)) for m in matrices])
+        self._stiffness = matrices
+        self._strain_load = np.array([eigenstrain_load(box, self.elastic) for box in boxes])
+        self._corner_strain = np.array([corner_strain(box).reshape(48, 24) for box in boxes])
+        self._expansion = material.expansion
+        self._layered = LayeredStiffness(mesh, self._kind, matrices + self._powder, plate_supports(mesh))
+        # Displacement of each cell's corners at the time it was deposited.
+        self._reference = np.zeros((len(mesh.size), 8, 3))
+        self._reference_load = np.zeros((len(mesh.points), 3))
+
+    def deposit(self, group: int, displacement: NDArray[np.float64] | None) -> None:
+        """Add a layer group, stress-free on top of the displaced groups below.
+
+        Parameters
+        ----------
+        group : int
+        displacement : (active nodes, 3) float64 ndarray or None
+            Displacement before the group, mm; None for the first group.
+        """
+        if displacement is not None:
+            cells = self.mesh.cell_range(group)
+            self._reference[cells] = reference_displacement(self.mesh, group, displacement)
+            scatter_forces(
+                self.mesh.cells[cells],
+                self._kind[cells],
+                self._stiffness,
+                self._reference[cells].reshape(-1, 24),
+                self._reference_load,
+            )
+        self._layered.deposit(group)
+
+    def eigenstrain(
+        self, temperature_rise: NDArray[np.float64], cells: slice, *, inherent_until: int
+    ) -> NDArray[np.float64]:
+        """Thermal plus inherent strain.
+
+        Parameters
+        ----------
+        temperature_rise : (active nodes,) float64 ndarray
+            Above the reference temperature, K.
+        cells : slice
+            The cells present.
+        inherent_until : int
+            Last group that has its inherent strain already.
+
+        Returns
+        -------
+        (cells, 6) float64 ndarray
+        """
+        strain = self.inherent[cells].copy()
+        strain[self.mesh.group[cells] > inherent_until] = 0.0
+        strain[:, :3] += self._expansion * temperature_rise[self.mesh.cells[cells]].mean(axis=1)[:, None]
+        return strain
+
+    def _load(self, cells: slice, eigenstrain: NDArray[np.float64]) -> NDArray[np.float64]:
+        load = self._reference_load.copy()
+        scatter_forces(self.mesh.cells[cells], self._kind[cells], self._strain_load, eigenstrain, load)
+        return load
+
+    def solve(self, group: int, eigenstrains: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+        """Displacements on the plate, mm, (active nodes, 3) for each set of eigenstrains."""
+        cells = self.mesh.active_cells(group)
+        count = self.mesh.active_nodes(group).stop
+        loads = np.stack([self._load(cells, strain)[:count] for strain in eigenstrains], axis=2)
+        displacement = self._layered.solve(loads)
+        return list(np.ascontiguousarray(np.moveaxis(displacement, 2, 0)))
+
+    def solve_removed(self, eigenstrain: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Displacement of the part without the plate.
+
+        Parameters
+        ----------
+        eigenstrain : (part cells, 6) float64 ndarray
+
+        Returns
+        -------
+        (nodes, 3) float64 ndarray
+            In mm, up to a rigid motion; zero on nodes of the plate alone.
+        """
+        mesh = self.mesh
+        cells = slice(mesh.cell_range(1).start, len(mesh.size))
+        weights = sparse.kron(interpolation(mesh, cells), sparse.eye_array(3), format="csr")
+        unknowns = np.unique(weights.indices)
+        weights = weights[:, unknowns]
+        matrix = assemble(mesh.cells[cells], self._kind[cells], self._stiffness + self._powder, len(mesh.points))
+        reduced = sparse.triu(weights.T @ matrix @ weights, format="csr")
+        load = weights.T @ self._load(cells, eigenstrain).ravel()
+        return (weights @ factorise(reduced).solve(load)).reshape(-1, 3)
+
+    def nodal_strain(
+        self, cells: slice, displacement: NDArray[np.float64], eigenstrain: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Elastic strain at the nodes.
+
+        Gauss-point values are extrapolated to the corners of each cell and averaged over the cells
+        at a node; a hanging node takes the interpolation of its masters.
+
+        Parameters
+        ----------
+        cells : slice
+            The cells present.
+        displacement : (nodes, 3) float64 ndarray
+        eigenstrain : (cells, 6) float64 ndarray
+
+        Returns
+        -------
+        (nodes, 6) float64 ndarray
+            xx, yy, zz, xy, xz, yz with engineering shear.
+        """
+        mesh = self.mesh
+        total = np.zeros((len(displacement), 6))
+        share = np.zeros(len(displacement))
+        add_corner_strain(
+            mesh.cells[cells],
+            self._kind[cells],
+            self._corner_strain,
+            displacement,
+            self._reference[cells],
+            eigenstrain,
+            total,
+            share,
+        )
+        total /= np.maximum(share, 1.0)[:, None]
+        weights = interpolation(mesh, cells)[: len(displacement), : len(displacement)]
+        return weights @ total  # type: ignore[no-any-return]
+
+
+def plate_supports(mesh: OctreeMesh) -> NDArray[np.bool_]:
+    """Fixed displacement components, (nodes, 3) bool.
+
+    The bottom of the plate is clamped; its side faces below the build surface slide.
+    """
+    fixed = np.zeros(mesh.points.shape, dtype=np.bool_)
+    low, high = mesh.lattice.min(axis=0), mesh.lattice.max(axis=0)
+    below = mesh.lattice[:, 2] < 0
+    for axis in (0, 1):
+        side = (mesh.lattice[:, axis] == low[axis]) | (mesh.lattice[:, axis] == high[axis])
+        fixed[:, axis] = side & below
+    fixed[mesh.lattice[:, 2] == low[2]] = True
+    return fixed
+
+
+def reference_displacement(
+    mesh: OctreeMesh, group: int, displacement: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Displacement on which a group is deposited, at the corners of its cells.
+
+    The displacement of the surface below fades linearly to zero over the height of the group, as the
+    recoater levels its top.  Over overhangs it is that of the nearest point of the surface.
+
+    Parameters
+    ----------
+    mesh : OctreeMesh
+    group : int
+    displacement : (nodes before the group, 3) float64 ndarray
+        In mm.
+
+    Returns
+    -------
+    (cells of the group, 8, 3) float64 ndarray
+        In mm.
+    """
+    cells = mesh.cells[mesh.cell_range(group)]
+    bottom = mesh.lattice[cells[:, 0], 2].min()
+    surface = surface_displacement(mesh, group, int(bottom), displacement)
+    corner = mesh.lattice[cells]
+    heights = mesh.points[cells][:, :, 2]
+    fade = 1.0 - (heights - heights.min()) / (heights.max() - heights.min())
+    low = mesh.lattice.min(axis=0)
+    return surface[corner[..., 0] - low[0], corner[..., 1] - low[1]] * fade[..., None]  # type: ignore[no-any-return]
+
+
+def surface_displacement(
+    mesh: OctreeMesh, group: int, level: int, displacement: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Displacement over the whole horizontal lattice at the height where a group starts.
+
+    Returns
+    -------
+    (nx + 1, ny + 1, 3) float64 ndarray
+        Bilinear on the top faces of the cells below; elsewhere that of the nearest lattice point.
+    """
+    below = mesh.cell_range(group - 1)
+    top = mesh.corner[below][:, 2] + mesh.size[below] == level
+    faces, corners, sizes = mesh.cells[below][top][:, 4:], mesh.corner[below][top], mesh.size[below][top]
+    extent = mesh.lattice.max(axis=0)[:2] + 1
+    surface = np.zeros((*extent, 3))
+    covered = np.zeros(extent, dtype=np.bool_)
+    for size in np.unique(sizes):
+        kind = sizes == size
+        corner_values = displacement[faces[kind]]
+        for i in range(size + 1):
+            for j in range(size + 1):
+                u, v = i / size, j / size
+                weights = np.array([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v])
+                x, y = corners[kind, 0] + i, corners[kind, 1] + j
+                surface[x, y] = np.einsum("k,ckd->cd", weights, corner_values)
+                covered[x, y] = True
+    spacing = mesh.box[below][0, :2] / mesh.size[below][0]
+    nearest = ndimage.distance_transform_edt(
+        ~covered, sampling=spacing, return_distances=False, return_indices=True
+    )
+    return surface[nearest[0], nearest[1]]  # type: ignore[no-any-return]
+
+
+def rigid_motion(
+    points: NDArray[np.float64], displacement: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rigid motion that best undoes a displacement in the weighted least-squares sense (Kabsch 1976).
+
+    Parameters
+    ----------
+    points, displacement : (n, 3) float64 ndarray
+        In mm.
+    weight : (n,) float64 ndarray
+
+    Returns
+    -------
+    rotation : (3, 3) float64 ndarray
+    translation : (3,) float64 ndarray
+        So that ``(points + displacement) @ rotation.T + translation`` is nearest to `points`.
+    """
+    moved = points + displacement
+    centre = np.average(points, axis=0, weights=weight)
+    moved_centre = np.average(moved, axis=0, weights=weight)
+    covariance = ((moved - moved_centre) * weight[:, None]).T @ (points - centre)
+    left, _, right = np.linalg.svd(covariance)
+    handed = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
+    rotation = (left @ handed @ right).T
+    return rotation, centre - rotation @ moved_centre
+
+
+@numba.njit(cache=True)
+def scatter_forces(
+    cells: NDArray[np.int32],
+    kind: NDArray[np.int64],
+    matrices: NDArray[np.float64],
+    values: NDArray[np.float64],
+    forces: NDArray[np.float64],
+) -> None:
+    """Add ``matrices[kind] @ values`` of every cell, (24,), to the nodal forces, (nodes, 3)."""
+    for c in range(len(cells)):
+        matrix = matrices[kind[c]]
+        for a in range(8):
+            for d in range(3):
+                total = 0.0
+                for v in range(values.shape[1]):
+                    total += matrix[3 * a + d, v] * values[c, v]
+                forces[cells[c, a], d] += total
+
+
+@numba.njit(cache=True)
+def add_corner_strain(
+    cells: NDArray[np.int32],
+    kind: NDArray[np.int64],
+    matrices: NDArray[np.float64],
+    displacement: NDArray[np.float64],
+    reference: NDArray[np.float64],
+    eigenstrain: NDArray[np.float64],
+    total: NDArray[np.float64],
+    share: NDArray[np.float64],
+) -> None:
+    """Add the elastic strain at every cell's corners to its nodes, and count the cells at a node."""
+    local = np.empty(24)
+    for c in range(len(cells)):
+        matrix = matrices[kind[c]]
+        for a in range(8):
+            for d in range(3):
+                local[3 * a + d] = displacement[cells[c, a], d] - reference[c, a, d]
+        for a in range(8):
+            node = cells[c, a]
+            share[node] += 1.0
+            for k in range(6):
+                value = -eigenstrain[c, k]
+                for v in range(24):
+                    value += matrix[6 * a + k, v] * local[v]
+                total[node, k] += value
