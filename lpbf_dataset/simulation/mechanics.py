@@ -197,8 +197,8 @@ def reference_displacement(
 ) -> NDArray[np.float64]:
     """Displacement on which a group is deposited, at the corners of its cells.
 
-    The displacement of the surface below fades linearly to zero over the height of the group, as the
-    recoater levels its top.  Over overhangs it is that of the nearest point of the surface.
+    The displacement of the surface below fades linearly to zero over the nominal height of a group,
+    as the recoater levels its top.
 
     Parameters
     ----------
@@ -212,47 +212,54 @@ def reference_displacement(
     (cells of the group, 8, 3) float64 ndarray
         In mm.
     """
-    cells = mesh.cells[mesh.cell_range(group)]
-    bottom = mesh.lattice[cells[:, 0], 2].min()
-    surface = surface_displacement(mesh, group, int(bottom), displacement)
-    corner = mesh.lattice[cells]
-    heights = mesh.points[cells][:, :, 2]
-    fade = 1.0 - (heights - heights.min()) / (heights.max() - heights.min())
-    low = mesh.lattice.min(axis=0)
-    return surface[corner[..., 0] - low[0], corner[..., 1] - low[1]] * fade[..., None]  # type: ignore[no-any-return]
+    bottom = (group - 1) * mesh.group_cells
+    nodes = mesh.active_nodes(group)
+    x, y, z = mesh.lattice[nodes].T
+    fade = 1.0 - (z - bottom) / mesh.group_cells
+    reference = surface_displacement(mesh, bottom, displacement)[x, y] * fade[:, None]
+    # A node that hangs follows its masters, also in the reference.
+    reference = interpolation(mesh, mesh.active_cells(group))[nodes, nodes] @ reference
+    return reference[mesh.cells[mesh.cell_range(group)]]  # type: ignore[no-any-return]
 
 
 def surface_displacement(
-    mesh: OctreeMesh, group: int, level: int, displacement: NDArray[np.float64]
+    mesh: OctreeMesh, level: int, displacement: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Displacement over the whole horizontal lattice at the height where a group starts.
+    """Displacement over the horizontal lattice at one height, from the nearest node at that height.
+
+    Of nodes equally near the one of the coarser cells counts, as in Netfabb.
+
+    Parameters
+    ----------
+    mesh : OctreeMesh
+    level : int
+        Height on the lattice.
+    displacement : (nodes, 3) float64 ndarray
+        In mm, of the first nodes of the mesh.
 
     Returns
     -------
     (nx + 1, ny + 1, 3) float64 ndarray
-        Bilinear on the top faces of the cells below; elsewhere that of the nearest lattice point.
+        In mm.
     """
-    below = mesh.cell_range(group - 1)
-    top = mesh.corner[below][:, 2] + mesh.size[below] == level
-    faces, corners, sizes = mesh.cells[below][top][:, 4:], mesh.corner[below][top], mesh.size[below][top]
-    extent = mesh.lattice.max(axis=0)[:2] + 1
-    surface = np.zeros((*extent, 3))
-    covered = np.zeros(extent, dtype=np.bool_)
-    for size in np.unique(sizes):
-        kind = sizes == size
-        corner_values = displacement[faces[kind]]
-        for i in range(size + 1):
-            for j in range(size + 1):
-                u, v = i / size, j / size
-                weights = np.array([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v])
-                x, y = corners[kind, 0] + i, corners[kind, 1] + j
-                surface[x, y] = np.einsum("k,ckd->cd", weights, corner_values)
-                covered[x, y] = True
-    spacing = mesh.box[below][0, :2] / mesh.size[below][0]
-    nearest = ndimage.distance_transform_edt(
-        ~covered, sampling=spacing, return_distances=False, return_indices=True
-    )
-    return surface[nearest[0], nearest[1]]  # type: ignore[no-any-return]
+    surface = np.flatnonzero(mesh.lattice[: len(displacement), 2] == level)
+    x, y = mesh.lattice[surface, 0], mesh.lattice[surface, 1]
+    extent = mesh.lattice[:, :2].max(axis=0) + 1
+    shortest = np.full(extent, np.inf)
+    nearest = np.zeros((2, *extent), dtype=np.int64)
+    for size in (4, 2, 1):
+        away = np.ones(extent, dtype=np.bool_)
+        multiple = (x % size == 0) & (y % size == 0)
+        if not multiple.any():
+            continue
+        away[x[multiple], y[multiple]] = False
+        distance, index = ndimage.distance_transform_edt(away, sampling=mesh.cell[:2], return_indices=True)
+        nearer = distance < shortest - 1e-6 * mesh.cell[0]
+        shortest[nearer] = distance[nearer]
+        nearest[:, nearer] = index[:, nearer]
+    values = np.zeros((*extent, 3))
+    values[x, y] = displacement[surface]
+    return values[nearest[0], nearest[1]]  # type: ignore[no-any-return]
 
 
 def rigid_motion(

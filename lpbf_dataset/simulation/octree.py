@@ -57,6 +57,10 @@ class OctreeMesh:
         Edge lengths of each cell in mm.
     node_group : (nodes,) int64 ndarray
         First group that uses each node; ascending.
+    cell : (3,) float64 ndarray
+        Edge lengths of a fine cell of the part in mm.
+    group_cells : int
+        Fine cells in a layer group.
     """
 
     corner: NDArray[np.int64]
@@ -67,6 +71,8 @@ class OctreeMesh:
     points: NDArray[np.float64]
     box: NDArray[np.float64]
     node_group: NDArray[np.int64]
+    cell: NDArray[np.float64]
+    group_cells: int
 
     @property
     def group_count(self) -> int:
@@ -259,6 +265,8 @@ def build_mesh(grid: VoxelGrid, *, group_cells: int, plate_depth: float) -> Octr
         points=points,
         box=points[cells[:, 6]] - points[cells[:, 0]],
         node_group=group[first // 8],
+        cell=grid.cell,
+        group_cells=group_cells,
     )
 
 
