@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import sparse
 
 from lpbf_dataset.simulation.elements import (
     corner_strain,
@@ -21,7 +21,7 @@ from lpbf_dataset.simulation.elements import (
 )
 from lpbf_dataset.simulation.layered import LayeredStiffness, assemble
 from lpbf_dataset.simulation.linear import factorise
-from lpbf_dataset.simulation.octree import OctreeMesh, interpolation
+from lpbf_dataset.simulation.octree import OctreeMesh, interpolation, values_at_height
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,29 +118,34 @@ class Mechanics:
         return list(np.ascontiguousarray(np.moveaxis(displacement, 2, 0)))
 
     def solve_removed(self, eigenstrain: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Displacement of the part without the plate.
+        """Displacement once the plate has gone.
+
+        The plate stays in the mesh without stiffness, so nodes that hang on its cells still do, as
+        in Netfabb.
 
         Parameters
         ----------
-        eigenstrain : (part cells, 6) float64 ndarray
+        eigenstrain : (cells, 6) float64 ndarray
 
         Returns
         -------
         (nodes, 3) float64 ndarray
-            In mm, up to a rigid motion; zero on nodes of the plate alone.
+            In mm, up to a rigid motion; without meaning on nodes of the plate alone.
         """
         mesh = self.mesh
-        cells = slice(mesh.cell_range(1).start, len(mesh.size))
-        weights = sparse.kron(interpolation(mesh, cells), sparse.eye_array(3), format="csr")
+        part = slice(mesh.cell_range(1).start, len(mesh.size))
+        count = len(mesh.points)
+        weights = sparse.kron(interpolation(mesh, slice(0, part.stop)), sparse.eye_array(3), format="csr")
         unknowns = np.unique(weights.indices)
         weights = weights[:, unknowns]
-        matrix = assemble(mesh.cells[cells], self._kind[cells], self._stiffness + self._powder, len(mesh.points))
+        matrix = assemble(mesh.cells[part], self._kind[part], self._stiffness, count)
+        matrix = matrix + assemble(mesh.cells, self._kind, self._powder, count)
         reduced = sparse.triu(weights.T @ matrix @ weights, format="csr")
-        load = weights.T @ self._load(cells, eigenstrain).ravel()
+        load = weights.T @ self._load(part, eigenstrain[part]).ravel()
         return (weights @ factorise(reduced).solve(load)).reshape(-1, 3)
 
     def nodal_strain(
-        self, cells: slice, displacement: NDArray[np.float64], eigenstrain: NDArray[np.float64]
+        self, group: int, displacement: NDArray[np.float64], eigenstrain: NDArray[np.float64], *, plate: bool
     ) -> NDArray[np.float64]:
         """Elastic strain at the nodes.
 
@@ -149,32 +154,35 @@ class Mechanics:
 
         Parameters
         ----------
-        cells : slice
-            The cells present.
-        displacement : (nodes, 3) float64 ndarray
-        eigenstrain : (cells, 6) float64 ndarray
+        group : int
+            Last deposited group.
+        displacement : (active nodes, 3) float64 ndarray
+            In mm.
+        eigenstrain : (active cells, 6) float64 ndarray
+        plate : bool
+            False once the plate has gone: its cells are then free of strain, but still count in the
+            averages, as in Netfabb.
 
         Returns
         -------
-        (nodes, 6) float64 ndarray
+        (active nodes, 6) float64 ndarray
             xx, yy, zz, xy, xz, yz with engineering shear.
         """
-        mesh = self.mesh
-        total = np.zeros((len(displacement), 6))
-        share = np.zeros(len(displacement))
+        mesh, cells = self.mesh, self.mesh.active_cells(group)
+        strained = slice(0 if plate else mesh.cell_range(1).start, cells.stop)
+        count = len(displacement)
+        total = np.zeros((count, 6))
         add_corner_strain(
-            mesh.cells[cells],
-            self._kind[cells],
+            mesh.cells[strained],
+            self._kind[strained],
             self._corner_strain,
             displacement,
-            self._reference[cells],
-            eigenstrain,
+            self._reference[strained],
+            eigenstrain[strained],
             total,
-            share,
         )
-        total /= np.maximum(share, 1.0)[:, None]
-        weights = interpolation(mesh, cells)[: len(displacement), : len(displacement)]
-        return weights @ total  # type: ignore[no-any-return]
+        total /= np.bincount(mesh.cells[cells].ravel(), minlength=count)[:, None]
+        return interpolation(mesh, cells)[:count, :count] @ total  # type: ignore[no-any-return]
 
 
 def plate_supports(mesh: OctreeMesh) -> NDArray[np.bool_]:
@@ -216,50 +224,10 @@ def reference_displacement(
     nodes = mesh.active_nodes(group)
     x, y, z = mesh.lattice[nodes].T
     fade = 1.0 - (z - bottom) / mesh.group_cells
-    reference = surface_displacement(mesh, bottom, displacement)[x, y] * fade[:, None]
+    reference = values_at_height(mesh, bottom, displacement)[x, y] * fade[:, None]
     # A node that hangs follows its masters, also in the reference.
     reference = interpolation(mesh, mesh.active_cells(group))[nodes, nodes] @ reference
     return reference[mesh.cells[mesh.cell_range(group)]]  # type: ignore[no-any-return]
-
-
-def surface_displacement(
-    mesh: OctreeMesh, level: int, displacement: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Displacement over the horizontal lattice at one height, from the nearest node at that height.
-
-    Of nodes equally near the one of the coarser cells counts, as in Netfabb.
-
-    Parameters
-    ----------
-    mesh : OctreeMesh
-    level : int
-        Height on the lattice.
-    displacement : (nodes, 3) float64 ndarray
-        In mm, of the first nodes of the mesh.
-
-    Returns
-    -------
-    (nx + 1, ny + 1, 3) float64 ndarray
-        In mm.
-    """
-    surface = np.flatnonzero(mesh.lattice[: len(displacement), 2] == level)
-    x, y = mesh.lattice[surface, 0], mesh.lattice[surface, 1]
-    extent = mesh.lattice[:, :2].max(axis=0) + 1
-    shortest = np.full(extent, np.inf)
-    nearest = np.zeros((2, *extent), dtype=np.int64)
-    for size in (4, 2, 1):
-        away = np.ones(extent, dtype=np.bool_)
-        multiple = (x % size == 0) & (y % size == 0)
-        if not multiple.any():
-            continue
-        away[x[multiple], y[multiple]] = False
-        distance, index = ndimage.distance_transform_edt(away, sampling=mesh.cell[:2], return_indices=True)
-        nearer = distance < shortest - 1e-6 * mesh.cell[0]
-        shortest[nearer] = distance[nearer]
-        nearest[:, nearer] = index[:, nearer]
-    values = np.zeros((*extent, 3))
-    values[x, y] = displacement[surface]
-    return values[nearest[0], nearest[1]]  # type: ignore[no-any-return]
 
 
 def rigid_motion(
@@ -317,9 +285,8 @@ def add_corner_strain(
     reference: NDArray[np.float64],
     eigenstrain: NDArray[np.float64],
     total: NDArray[np.float64],
-    share: NDArray[np.float64],
 ) -> None:
-    """Add the elastic strain at every cell's corners to its nodes, and count the cells at a node."""
+    """Add the elastic strain at the corners of every cell to its nodes."""
     local = np.empty(24)
     for c in range(len(cells)):
         matrix = matrices[kind[c]]
@@ -328,7 +295,6 @@ def add_corner_strain(
                 local[3 * a + d] = displacement[cells[c, a], d] - reference[c, a, d]
         for a in range(8):
             node = cells[c, a]
-            share[node] += 1.0
             for k in range(6):
                 value = -eigenstrain[c, k]
                 for v in range(24):

@@ -332,3 +332,40 @@ def interpolation(mesh: OctreeMesh, cells: slice) -> sparse.csr_array:
     while not present[weights.indices].all():
         weights = weights @ weights
     return weights
+
+
+def values_at_height(mesh: OctreeMesh, level: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Nodal values over the whole horizontal lattice at one height, each from the nearest node there.
+
+    Of nodes equally near the one of the coarser cells counts, as in Netfabb.
+
+    Parameters
+    ----------
+    mesh : OctreeMesh
+    level : int
+        Height on the lattice.
+    values : (nodes, ...) float64 ndarray
+        Values of the first nodes of the mesh.
+
+    Returns
+    -------
+    (nx + 1, ny + 1, ...) float64 ndarray
+    """
+    surface = np.flatnonzero(mesh.lattice[: len(values), 2] == level)
+    x, y = mesh.lattice[surface, 0], mesh.lattice[surface, 1]
+    extent = mesh.lattice[:, :2].max(axis=0) + 1
+    nearest = np.zeros(extent, dtype=np.int64)
+    shortest = np.full(extent, np.inf)
+    for size in (4, 2, 1):
+        chosen = np.flatnonzero((x % size == 0) & (y % size == 0))
+        if len(chosen) == 0:
+            continue
+        away = np.ones(extent, dtype=np.bool_)
+        away[x[chosen], y[chosen]] = False
+        distance, index = ndimage.distance_transform_edt(away, sampling=mesh.cell[:2], return_indices=True)
+        numbered = np.zeros(extent, dtype=np.int64)
+        numbered[x[chosen], y[chosen]] = surface[chosen]
+        nearer = distance < shortest - 1e-6 * mesh.cell[0]
+        shortest[nearer] = distance[nearer]
+        nearest[nearer] = numbered[index[0], index[1]][nearer]
+    return values[nearest]

@@ -1,0 +1,349 @@
+"""The whole process: a part surface in, the state after every step of its printing out."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from lpbf_dataset.simulation.inherent_strain import cell_strain, voxel_strain
+from lpbf_dataset.simulation.materials import REFERENCE_TEMPERATURE
+from lpbf_dataset.simulation.mechanics import Mechanics, rigid_motion
+from lpbf_dataset.simulation.octree import OctreeMesh, build_mesh
+from lpbf_dataset.simulation.stress import stress_fields
+from lpbf_dataset.simulation.thermal import Thermal
+from lpbf_dataset.simulation.voxels import drop_islands, voxelise
+from lpbf_dataset.sources.base import Step, StepKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.simulation.materials import Material
+
+_RECOATING = 0.1
+"""Seconds between the end of a dwell and the next deposit, as in Netfabb's results."""
+
+_SETTLING = 50_000.0
+"""Seconds that cooling down, and then plate removal, take in Netfabb's results."""
+
+
+class HasTriangles(Protocol):
+    """A triangulated surface: `lpbf_dataset.sources.base.Surface`, `trimesh.Trimesh`."""
+
+    @property
+    def triangles(self) -> NDArray[np.floating]:
+        """Corners of the triangles, (n, 3, 3), mm, z up."""
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """How the part is printed and meshed.  The defaults are those of the Netfabb run.
+
+    Parameters
+    ----------
+    layer_thickness : float
+        mm.
+    layers_per_cell : int
+        Layers in the height of the finest cell.
+    group_cells : int
+        Finest cells in a layer group; a power of two lets the mesh coarsen most.
+    plate_depth : float
+        Thickness of the build plate in mm.
+    longest_edge : float or None
+        Scale the part so that the longest edge of its bounding box has this length, mm; None keeps
+        its size.
+    dwell : float
+        Time between layers in s.
+    laser_power : float
+        W.
+    absorption : float
+        Share of the laser power that heats the part, 1.
+    scan_speed : float
+        mm/s.
+    hatch : float
+        Distance between scan lines, mm.
+    """
+
+    layer_thickness: float = 0.04
+    layers_per_cell: int = 20
+    group_cells: int = 4
+    plate_depth: float = 25.0
+    longest_edge: float | None = None
+    dwell: float = 20.0
+    laser_power: float = 250.0
+    absorption: float = 0.4
+    scan_speed: float = 800.0
+    hatch: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, not {value}")
+
+    @property
+    def cell_height(self) -> float:
+        """Height of the finest cell, mm."""
+        return self.layer_thickness * self.layers_per_cell
+
+
+PRESETS: dict[str, SimulationSettings] = {
+    "netfabb": SimulationSettings(),
+    # Layers and scale of the published data set, inferred from its statistics.
+    "published": SimulationSettings(layer_thickness=0.03, longest_edge=60.0),
+}
+
+
+@dataclass(frozen=True)
+class SimulationLog:
+    """What happened, in numbers.
+
+    Parameters
+    ----------
+    islands : list of int
+        Voxels of each piece left out because it would hang in the powder for good.
+    rms_before, rms_after : float
+        Volume-weighted RMS displacement after plate removal, before and after the best-fit rigid
+        motion was taken out, mm.
+    rotation : (3, 3) float64 ndarray
+    translation : (3,) float64 ndarray
+        That motion, mm: ``moved @ rotation.T + translation``.
+    seconds : dict of str to float
+        Wall time of each stage.
+    """
+
+    islands: list[int]
+    rms_before: float
+    rms_after: float
+    rotation: NDArray[np.float64]
+    translation: NDArray[np.float64]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A simulated build.
+
+    Parameters
+    ----------
+    steps : list of Step
+        Two per layer group, ``deposited`` and ``dwelt``, then ``cooled`` and ``removed``, each on
+        its own mesh; the last one without the plate.
+    voxel_count : int
+        Solid voxels of the part, islands left out.
+    log : SimulationLog
+    """
+
+    steps: list[Step]
+    voxel_count: int
+    log: SimulationLog
+
+
+@dataclass
+class _Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def simulate(
+    surface: HasTriangles,
+    material: Material,
+    settings: SimulationSettings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Simulation:
+    """Print a part on the computer.
+
+    Parameters
+    ----------
+    surface : Surface or trimesh.Trimesh
+        Closed surface of the part in mm, z up; it is set down on the plate.
+    material : Material
+    settings : SimulationSettings, optional
+    progress : callable, optional
+        Called with the number of finished steps and of all steps.
+
+    Returns
+    -------
+    Simulation
+
+    Raises
+    ------
+    ValueError
+        If the surface is not closed, needs too fine a grid, or does not stand on the plate.
+    """
+    settings = settings or SimulationSettings()
+    clock = _Clock()
+    triangles = place_on_plate(surface.triangles, settings.longest_edge)
+    with clock.stage("voxels"):
+        grid = voxelise(triangles, cell_height=settings.cell_height, group_cells=settings.group_cells)
+        grid, islands = drop_islands(grid)
+    with clock.stage("mesh"):
+        mesh = build_mesh(grid, group_cells=settings.group_cells, plate_depth=settings.plate_depth)
+    with clock.stage("inherent strain"):
+        voxel, values = voxel_strain(grid, triangles, material.inherent_strain, material.relaxation)
+        inherent = cell_strain(mesh, grid, voxel, values)
+    build = _Build(
+        mesh,
+        Mechanics(mesh, material, inherent),
+        Thermal(mesh, grid.solid, material),
+        settings,
+        clock,
+        progress or (lambda *_: None),
+    )
+    for group in range(1, mesh.group_count + 1):
+        build.deposit(group)
+    log = build.remove_plate(islands)
+    return Simulation(build.steps, grid.count, log)
+
+
+def place_on_plate(triangles: NDArray[np.floating], longest_edge: float | None) -> NDArray[np.float64]:
+    """Scale a surface to a longest edge, if one is given, and set it down on z = 0.
+
+    Parameters
+    ----------
+    triangles : (n, 3, 3) ndarray
+        In mm.
+    longest_edge : float or None
+        In mm.
+
+    Returns
+    -------
+    (n, 3, 3) float64 ndarray
+        In mm.
+    """
+    triangles = np.array(triangles, dtype=np.float64)
+    if len(triangles) == 0:
+        return triangles
+    if longest_edge is not None:
+        extent = triangles.max(axis=(0, 1)) - triangles.min(axis=(0, 1))
+        triangles *= longest_edge / extent.max()
+    triangles[:, :, 2] -= triangles[:, :, 2].min()
+    return triangles
+
+
+@dataclass
+class _Build:
+    """The build as it grows, and the steps recorded so far."""
+
+    mesh: OctreeMesh
+    mechanics: Mechanics
+    thermal: Thermal
+    settings: SimulationSettings
+    clock: _Clock
+    progress: Callable[[int, int], None]
+    steps: list[Step] = field(default_factory=list)
+    time: float = 0.0
+    displacement: NDArray[np.float64] | None = None
+
+    def deposit(self, group: int) -> None:
+        """Deposit one group and let it dwell; after the last one, cool the build down."""
+        duration, power = group_schedule(self.mesh, group, self.settings)
+        is_last = group == self.mesh.group_count
+        with self.clock.stage("thermal"):
+            temperature = self.thermal.deposit(group, duration=duration, power=power)
+        with self.clock.stage("factorisation"):
+            self.mechanics.deposit(group, self.displacement)
+        cells = self.mesh.active_cells(group)
+        rise = temperature - REFERENCE_TEMPERATURE
+        strains = [self.mechanics.eigenstrain(rise, cells, inherent_until=last) for last in (group - 1, group)]
+        if is_last:
+            strains.append(self.mechanics.eigenstrain(0.0 * rise, cells, inherent_until=group))
+        with self.clock.stage("solution"):
+            states = self.mechanics.solve(group, strains)
+        self.displacement = states[1]
+        deposited = max(self.time, _RECOATING / 10.0)
+        self.time += duration
+        dwelt = self.time if is_last else self.time - _RECOATING
+        self._record("deposited", deposited, group, states[0], strains[0], temperature)
+        self._record("dwelt", dwelt, group, states[1], strains[1], temperature)
+        if is_last:
+            self.time += _SETTLING
+            cold = np.full_like(temperature, REFERENCE_TEMPERATURE)
+            self._record("cooled", self.time, group, states[2], strains[2], cold)
+
+    def remove_plate(self, islands: list[int]) -> SimulationLog:
+        """Take the plate away and the rigid motion out; return the log of the whole build."""
+        mesh, group = self.mesh, self.mesh.group_count
+        cold = np.full(len(mesh.points), REFERENCE_TEMPERATURE)
+        strain = self.mechanics.eigenstrain(0.0 * cold, slice(0, len(mesh.size)), inherent_until=group)
+        with self.clock.stage("removal"):
+            displacement = self.mechanics.solve_removed(strain)
+        part = slice(mesh.cell_range(1).start, len(mesh.size))
+        volume = np.bincount(
+            mesh.cells[part].ravel(), weights=mesh.volume[part].repeat(8) / 8.0, minlength=len(mesh.points)
+        )
+        rotation, translation = rigid_motion(mesh.points, displacement, volume)
+        fitted = (mesh.points + displacement) @ rotation.T + translation - mesh.points
+        self.time += _SETTLING
+        self._record("removed", self.time, group, displacement, strain, cold, fitted=fitted)
+        before, after = (
+            float(np.sqrt(np.average((u**2).sum(axis=1), weights=volume))) for u in (displacement, fitted)
+        )
+        return SimulationLog(islands, before, after, rotation, translation, self.clock.seconds)
+
+    def _record(
+        self,
+        kind: StepKind,
+        at: float,
+        group: int,
+        displacement: NDArray[np.float64],
+        strain: NDArray[np.float64],
+        temperature: NDArray[np.float64],
+        *,
+        fitted: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Keep the state as a step; `fitted` is the displacement to report where it differs."""
+        mesh, removed = self.mesh, kind == "removed"
+        with self.clock.stage("stress"):
+            elastic = self.mechanics.nodal_strain(group, displacement, strain, plate=not removed)
+            cells = mesh.cells[mesh.active_cells(group)]
+            nodes = np.arange(len(displacement))
+            if removed:
+                cells = mesh.cells[mesh.cell_range(1).start :]
+                nodes, cells = np.unique(cells, return_inverse=True)
+            fields = {
+                "displacement": (displacement if fitted is None else fitted)[nodes].astype(np.float32),
+                "temperature": temperature[nodes].astype(np.float32),
+                **stress_fields(elastic[nodes], self.mechanics.elastic),
+            }
+        self.steps.append(
+            Step(
+                number=len(self.steps) + 1,
+                kind=kind,
+                time=at,
+                points=mesh.points[nodes].astype(np.float32),
+                cells=cells.reshape(-1, 8).astype(np.int32),
+                fields=fields,
+            )
+        )
+        self.progress(len(self.steps), 2 * mesh.group_count + 2)
+
+
+def group_schedule(mesh: OctreeMesh, group: int, settings: SimulationSettings) -> tuple[float, float]:
+    """How long a layer group takes, and the heat that goes into it meanwhile.
+
+    Returns
+    -------
+    duration : float
+        Scanning and dwelling of all its layers, s.
+    power : float
+        Absorbed laser power, averaged over the duration, W.
+    """
+    cells = mesh.cell_range(group)
+    top = (mesh.corner[cells, 2] + mesh.size[cells]).max()
+    height = (top - (group - 1) * mesh.group_cells) * mesh.cell[2]
+    layers = height / settings.layer_thickness
+    area = mesh.volume[cells].sum() / height
+    scanning = layers * area / (settings.hatch * settings.scan_speed)
+    duration = layers * settings.dwell + scanning
+    return float(duration), float(settings.absorption * settings.laser_power * scanning / duration)
