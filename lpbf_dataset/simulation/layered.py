@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
+from scipy import linalg, sparse
 
-from lpbf_dataset.simulation.linear import Factor, condenses, factorise
+from lpbf_dataset.simulation.linear import Condensed, Factor, condenses, factorise
 from lpbf_dataset.simulation.octree import OctreeMesh, interpolation
 
 if TYPE_CHECKING:
@@ -30,15 +30,14 @@ class _Substructure:
 
     `unknowns` are the global degrees of freedom that appear in it, ascending.  `own` interpolates
     the degrees of freedom of the nodes first used here from them, and `below` those kept by the
-    substructure below; `kept` are the positions in `unknowns` shared with the next group.
+    substructure below.  The factor keeps those shared with the next group, unless that joins.
     """
 
     first_group: int
     unknowns: NDArray[np.int64]
     own: sparse.csr_array
     below: sparse.csr_array | None
-    kept: NDArray[np.int64] | None
-    factor: Factor
+    factor: Factor | Condensed
 
 
 def assemble(
@@ -101,32 +100,36 @@ class LayeredStiffness:
         """Add the next layer group; the first one comes together with the plate."""
         mesh, weights = self._mesh, self._weights
         first_group = group if group > 1 else 0
-        if self._stack and self._stack[-1].kept is None:
+        if self._stack and not isinstance(self._stack[-1].factor, Condensed):
             first_group = self._stack.pop().first_group
         cells = slice(mesh.cell_range(first_group).start, mesh.cell_range(group).stop)
         nodes = np.unique(mesh.cells[cells])
         local = np.searchsorted(nodes, mesh.cells[cells])
         stiffness = assemble(local, self._kind[cells], self._matrices, len(nodes))
         expand = self._unknown_rows(weights, nodes)
-        below = None
+        below, lower = None, self._stack[-1].factor if self._stack else None
         columns = [expand.indices]
-        if self._stack:
-            lower = self._stack[-1]
-            assert lower.kept is not None
-            below = self._by_component(weights)[lower.unknowns[lower.kept]]
+        if isinstance(lower, Condensed):
+            below = self._by_component(weights)[self._stack[-1].unknowns[lower.kept]]
             columns.append(below.indices)
         unknowns = np.unique(np.concatenate(columns)).astype(np.int64)
         expand = expand[:, unknowns]
         matrix = sparse.triu(expand.T @ stiffness @ expand, format="csr")
-        if below is not None:
+        if isinstance(lower, Condensed):
             below = below[:, unknowns]
-            matrix = matrix + _condensed(below, lower.factor.schur)
-        kept = self._shared_with_next(group, unknowns) if group < mesh.group_count else None
-        if kept is not None and (not condenses() or len(kept) > MAX_KEPT):
-            kept = None
+            matrix = matrix + _condensed_below(below, lower.schur)
+            lower.schur = None
         own = expand[np.repeat(nodes >= mesh.active_nodes(first_group - 1).stop, 3)]
-        factor = factorise(matrix.tocsr(), kept)
-        self._stack.append(_Substructure(first_group, unknowns, own.tocsr(), below, kept, factor))
+        factor = self._factorise(group, unknowns, matrix)
+        self._stack.append(_Substructure(first_group, unknowns, own, below, factor))
+
+    def _factorise(
+        self, group: int, unknowns: NDArray[np.int64], matrix: sparse.csr_array
+    ) -> Factor | Condensed:
+        if group == self._mesh.group_count:
+            return factorise(matrix)
+        kept = self._shared_with_next(group, unknowns)
+        return Condensed(matrix, kept) if condenses() and len(kept) <= MAX_KEPT else factorise(matrix)
 
     def _by_component(self, weights: sparse.csr_array) -> sparse.csr_array:
         """Interpolation of displacement components, without the fixed ones."""
@@ -166,36 +169,42 @@ class LayeredStiffness:
             Displacement in mm.
         """
         flat = load.reshape(-1, load.shape[2])
-        loads, answers = [], []
-        start = 0
-        carried = None
-        for level in self._stack:
-            stop = start + level.own.shape[0]
-            right = level.own.T @ flat[start:stop]
-            start = stop
-            if carried is not None:
-                right += level.below.T @ carried
-            answer = level.factor.solve(right)
-            if level.kept is not None:
-                carried = level.factor.schur @ answer[level.kept]
-            loads.append(right)
-            answers.append(answer)
-        displacement = np.empty_like(flat)
-        stop = start
-        above = None
-        for level, right, answer in zip(reversed(self._stack), reversed(loads), reversed(answers), strict=True):
-            if above is not None:
-                # The force that brings the shared unknowns where the levels above hold them.
-                right[level.kept] += level.factor.schur @ (above - answer[level.kept])
-                answer = level.factor.solve(right)
-            displacement[stop - level.own.shape[0] : stop] = level.own @ answer
-            stop -= level.own.shape[0]
-            if level.below is not None:
-                above = level.below @ answer
-        return displacement.reshape(load.shape)
+        *lower, top = self._stack
+        eliminated = []
+        start, carried = 0, None
+        for level in lower:
+            right, start = _right_side(level, flat, start, carried)
+            half = level.factor.eliminate(right)
+            carried = half[level.factor.kept]
+            eliminated.append(half)
+        right, start = _right_side(top, flat, start, carried)
+        if isinstance(top.factor, Condensed):
+            half = top.factor.eliminate(right)
+            shared = linalg.solve(top.factor.schur, half[top.factor.kept], assume_a="pos")
+            answer = top.factor.substitute(half, shared)
+        else:
+            answer = top.factor.solve(right)
+        parts = [top.own @ answer]
+        above = top.below
+        for level, half in zip(reversed(lower), reversed(eliminated), strict=True):
+            answer = level.factor.substitute(half, above @ answer)
+            parts.append(level.own @ answer)
+            above = level.below
+        return np.concatenate(parts[::-1]).reshape(load.shape)
 
 
-def _condensed(below: sparse.csr_array, schur: NDArray[np.float64]) -> sparse.csr_array:
+def _right_side(
+    level: _Substructure, load: NDArray[np.float64], start: int, carried: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], int]:
+    """Forces on the unknowns of a substructure: on its own nodes, and condensed from below."""
+    stop = start + level.own.shape[0]
+    right = level.own.T @ load[start:stop]
+    if carried is not None:
+        right += level.below.T @ carried
+    return right, stop
+
+
+def _condensed_below(below: sparse.csr_array, schur: NDArray[np.float64]) -> sparse.csr_array:
     """Upper triangle of the condensed matrix of the level below, in the unknowns of this one."""
     columns = np.unique(below.indices)
     narrow = below[:, columns]

@@ -21,45 +21,66 @@ if TYPE_CHECKING:
 class Factor(Protocol):
     """A factorised matrix."""
 
-    schur: NDArray[np.float64] | None
-    """Schur complement on the kept unknowns, dense; None when none were named."""
-
     def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
         """Solve for one, (n,), or several, (n, k), right-hand sides."""
 
 
-def factorise(matrix: sparse.csr_array, keep: NDArray[np.int64] | None = None) -> Factor:
+def factorise(matrix: sparse.csr_array) -> Factor:
     """Factorise a symmetric positive definite matrix.
 
     Parameters
     ----------
     matrix : (n, n) sparse array
         Upper triangle, diagonal included.
-    keep : (m,) int64 ndarray, optional
-        Ascending unknowns onto which to condense the matrix; only where `condenses` is true.
-
-    Returns
-    -------
-    Factor
 
     Raises
     ------
     ValueError
         If the matrix is not positive definite, or memory does not suffice.
     """
-    if _mkl_pardiso() is None:
-        return _SuperLU(matrix)
-    return _Pardiso(matrix, keep)
+    return _SuperLU(matrix) if _mkl_pardiso() is None else _Pardiso(matrix)
+
+
+class Condensed:
+    """A symmetric positive definite matrix condensed onto some of its unknowns.
+
+    Only for PARDISO: see `condenses`.
+
+    Parameters
+    ----------
+    matrix : (n, n) sparse array
+        Upper triangle, diagonal included.
+    kept : (m,) int64 ndarray
+        The unknowns kept, ascending; the others are eliminated.
+
+    Attributes
+    ----------
+    kept : (m,) int64 ndarray
+    schur : (m, m) float64 ndarray or None
+        The condensed matrix.  The owner may set it to None to free its memory.
+    """
+
+    def __init__(self, matrix: sparse.csr_array, kept: NDArray[np.int64]) -> None:
+        self.kept = kept
+        self._factor = _Pardiso(matrix, kept)
+        self.schur = self._factor.schur
+
+    def eliminate(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Forward half of a solution, (n, k); the kept rows hold the condensed load."""
+        return self._factor.run(_FORWARD, load)
+
+    def substitute(self, eliminated: NDArray[np.float64], solution: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Backward half: the whole solution, (n, k), from that at the kept unknowns, (m, k)."""
+        eliminated[self.kept] = solution
+        return self._factor.run(_BACKWARD, eliminated)
 
 
 def condenses() -> bool:
-    """Whether the solver at hand can return Schur complements."""
+    """Whether the solver at hand can condense."""
     return _mkl_pardiso() is not None
 
 
 class _SuperLU:
-    schur = None
-
     def __init__(self, matrix: sparse.csr_array) -> None:
         full = (matrix + sparse.triu(matrix, 1).T).tocsc()
         self._factor = linalg.splu(
@@ -80,42 +101,47 @@ def _mkl_pardiso() -> ctypes._FuncPointer | None:
 
 
 _SYMMETRIC_POSITIVE_DEFINITE = 2
-_ANALYSE_AND_FACTORISE, _SOLVE, _RELEASE = 12, 33, -1
+_ANALYSE_AND_FACTORISE, _SOLVE, _FORWARD, _BACKWARD, _RELEASE = 12, 33, 331, 333, -1
 _ERRORS = {-2: "not enough memory", -4: "the matrix is not positive definite"}
 
 
 class _Pardiso:
     """One factorisation held by MKL PARDISO (oneMKL Developer Reference, `pardiso`)."""
 
-    def __init__(self, matrix: sparse.csr_array, keep: NDArray[np.int64] | None) -> None:
+    def __init__(self, matrix: sparse.csr_array, kept: NDArray[np.int64] | None = None) -> None:
         if not matrix.has_sorted_indices:
             matrix.sort_indices()
-        size = matrix.shape[0]
-        self._size = size
+        self._size = matrix.shape[0]
         self._handle = np.zeros(64, dtype=np.int64)
         self._control = np.zeros(64, dtype=np.int32)
         self._control[0] = 1  # the values below, not the defaults
         self._control[1] = 2  # nested dissection
         self._control[34] = 1  # zero-based indices
-        self._values = matrix.data
-        self._rows = matrix.indptr.astype(np.int32, copy=False)
-        self._columns = matrix.indices.astype(np.int32, copy=False)
-        self._kept = np.zeros(size, dtype=np.int32)
-        self.schur = None
-        weakref.finalize(self, _release, self._handle, self._control, size)
-        answer = np.empty(0)
-        if keep is not None:
-            self._control[35] = 2  # Schur complement beside the whole factorisation
-            self._kept[keep] = 1
-            self.schur = answer = np.zeros((len(keep), len(keep)))
-        self._call(_ANALYSE_AND_FACTORISE, np.empty(0), answer, 1)
-        # Only the factors are needed from here on.
-        self._values, self._columns = self._values[:1], self._columns[:1]
+        self._matrix = (
+            matrix.data,
+            matrix.indptr.astype(np.int32, copy=False),
+            matrix.indices.astype(np.int32, copy=False),
+        )
+        self._kept = np.zeros(self._size, dtype=np.int32)
+        self.schur: NDArray[np.float64] | None = None
+        nothing = np.empty(0)
+        if kept is not None:
+            self._control[35] = 1  # stop at the Schur complement and return it
+            self._kept[kept] = 1
+            self.schur = np.zeros((len(kept), len(kept)))
+        weakref.finalize(self, _release, self._handle, self._control, self._size)
+        self._call(_ANALYSE_AND_FACTORISE, nothing, nothing if self.schur is None else self.schur, 1)
+        # From here on only the factors are read, which PARDISO holds.
+        self._matrix = (nothing, np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32))
 
     def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.run(_SOLVE, load)
+
+    def run(self, phase: int, load: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Run one phase of the solution on right-hand sides (n,) or (n, k)."""
         load = np.asfortranarray(load)
         answer = np.zeros_like(load, order="F")
-        self._call(_SOLVE, load, answer, 1 if load.ndim == 1 else load.shape[1])
+        self._call(phase, load, answer, 1 if load.ndim == 1 else load.shape[1])
         return answer
 
     def _call(
@@ -126,7 +152,7 @@ class _Pardiso:
             self._control,
             phase,
             self._size,
-            (self._values, self._rows, self._columns, self._kept),
+            (*self._matrix, self._kept),
             loads,
             load,
             answer,

@@ -198,8 +198,7 @@ def _fill_columns(
 def drop_islands(grid: VoxelGrid) -> tuple[VoxelGrid, list[int]]:
     """Leave out what could not be printed: pieces that never touch the plate.
 
-    Voxels hold together over faces; a piece joined to the rest by an edge or a corner alone would
-    be a hinge.
+    Voxels that share a corner share a node, so they hold together.
 
     Parameters
     ----------
@@ -215,16 +214,19 @@ def drop_islands(grid: VoxelGrid) -> tuple[VoxelGrid, list[int]]:
     Raises
     ------
     ValueError
-        If no voxel touches the plate.
+        If most of the part would be left out: it is thinner than the cells, or floats.
     """
-    labels, count = ndimage.label(grid.solid)
+    labels, count = ndimage.label(grid.solid, ndimage.generate_binary_structure(3, 3))
     standing = np.zeros(count + 1, dtype=np.bool_)
     standing[labels[:, :, 0]] = True
     standing[0] = False
-    if not standing.any():
-        raise ValueError("no voxel of the part touches the plate; the part is thinner than the cells")
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     dropped = sorted((int(n) for n in sizes[~standing[1:]]), reverse=True)
+    if sum(dropped) >= grid.count / 2:
+        raise ValueError(
+            f"{sum(dropped)} of {grid.count} voxels do not hang together with the plate; "
+            "the part is thinner than the cells: scale it up or choose a smaller cell"
+        )
     if not dropped:
         return grid, []
     return VoxelGrid(standing[labels], grid.origin, grid.cell), dropped
