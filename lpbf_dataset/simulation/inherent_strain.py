@@ -204,5 +204,7 @@ def cell_strain(
     strain = np.zeros((len(mesh.size), 6))
     voxels_in = np.bincount(cell_of, minlength=len(mesh.size)).clip(1)
     for source, target in enumerate((0, 1, 3)):
-        strain[:, target] = np.bincount(cell_of, weights=values[:, source], minlength=len(mesh.size)) / voxels_in
+        strain[:, target] = (
+            np.bincount(cell_of, weights=values[:, source], minlength=len(mesh.size)) / voxels_in
+        )
     return strain

@@ -1,17 +1,20 @@
 """Direct solution of sparse symmetric positive definite systems, with static condensation.
 
-MKL PARDISO through pypardiso where it is installed, SuperLU of SciPy otherwise.
+MKL PARDISO where its runtime is installed (``pip install pypardiso``), SuperLU of SciPy otherwise.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import sys
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import linalg
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ def factorise(matrix: sparse.csr_array) -> Factor:
 class Condensed:
     """A symmetric positive definite matrix condensed onto some of its unknowns.
 
-    Only for PARDISO: see `condenses`.
+    Only with PARDISO: see `condenses`.
 
     Parameters
     ----------
@@ -52,27 +55,37 @@ class Condensed:
         Upper triangle, diagonal included.
     kept : (m,) int64 ndarray
         The unknowns kept, ascending; the others are eliminated.
-
-    Attributes
-    ----------
-    kept : (m,) int64 ndarray
-    schur : (m, m) float64 ndarray or None
-        The condensed matrix.  The owner may set it to None to free its memory.
     """
 
     def __init__(self, matrix: sparse.csr_array, kept: NDArray[np.int64]) -> None:
         self.kept = kept
         self._factor = _Pardiso(matrix, kept)
-        self.schur = self._factor.schur
+        self._schur = self._factor.schur
+
+    @property
+    def schur(self) -> NDArray[np.float64]:
+        """The condensed matrix, (m, m) float64.  Raises ValueError once released."""
+        if self._schur is None:
+            raise ValueError("the condensed matrix has been released")
+        return self._schur
+
+    def release_schur(self) -> None:
+        """Free the condensed matrix; elimination and substitution go on without it."""
+        self._schur = self._factor.schur = None
 
     def eliminate(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
         """Forward half of a solution, (n, k); the kept rows hold the condensed load."""
         return self._factor.run(_FORWARD, load)
 
-    def substitute(self, eliminated: NDArray[np.float64], solution: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Backward half: the whole solution, (n, k), from that at the kept unknowns, (m, k)."""
-        eliminated[self.kept] = solution
+    def substitute(self, eliminated: NDArray[np.float64], kept: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Backward half: the solution, (n, k), from that at the kept unknowns, (m, k)."""
+        eliminated[self.kept] = kept
         return self._factor.run(_BACKWARD, eliminated)
+
+    def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Solve for several right-hand sides, (n, k)."""
+        half = self.eliminate(load)
+        return self.substitute(half, cho_solve(cho_factor(self.schur), half[self.kept]))
 
 
 def condenses() -> bool:
@@ -92,12 +105,20 @@ class _SuperLU:
 
 
 @functools.cache
-def _mkl_pardiso() -> ctypes._FuncPointer | None:
-    try:
-        import pypardiso
-    except ImportError:
-        return None
-    return pypardiso.PyPardisoSolver().libmkl.pardiso  # type: ignore[no-any-return]
+def _mkl_pardiso() -> ctypes._NamedFuncPointer | None:
+    """PARDISO of the MKL runtime beside this Python, as the `pypardiso` and `mkl` packages install it."""
+    places = [
+        Path(sys.prefix, "lib").glob("libmkl_rt.*"),
+        Path(sys.prefix, "Library", "bin").glob("mkl_rt*.dll"),
+    ]
+    for library in sorted(path for place in places for path in place):
+        try:
+            function = ctypes.CDLL(str(library)).pardiso
+        except OSError:
+            continue
+        function.restype = None
+        return function
+    return None
 
 
 _SYMMETRIC_POSITIVE_DEFINITE = 2
@@ -144,9 +165,7 @@ class _Pardiso:
         self._call(phase, load, answer, 1 if load.ndim == 1 else load.shape[1])
         return answer
 
-    def _call(
-        self, phase: int, load: NDArray[np.float64], answer: NDArray[np.float64], loads: int
-    ) -> None:
+    def _call(self, phase: int, load: NDArray[np.float64], answer: NDArray[np.float64], loads: int) -> None:
         error = _pardiso(
             self._handle,
             self._control,
@@ -158,12 +177,15 @@ class _Pardiso:
             answer,
         )
         if error:
-            raise ValueError(f"the linear system cannot be solved: {_ERRORS.get(error, f'PARDISO error {error}')}")
+            raise ValueError(
+                f"the linear system cannot be solved: {_ERRORS.get(error, f'PARDISO error {error}')}"
+            )
 
 
 def _pardiso(handle, control, phase, size, matrix, loads, load, answer) -> int:  # type: ignore[no-untyped-def]
     function = _mkl_pardiso()
-    assert function is not None
+    if function is None:
+        raise RuntimeError("MKL PARDISO is not installed")
 
     def pointer(array):  # type: ignore[no-untyped-def]
         return array.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 from scipy import sparse
 
+from lpbf_dataset.simulation.assembly import assemble, scatter
 from lpbf_dataset.simulation.elements import (
     corner_strain,
     eigenstrain_load,
@@ -19,7 +20,7 @@ from lpbf_dataset.simulation.elements import (
     stiffness,
     unique_boxes,
 )
-from lpbf_dataset.simulation.layered import LayeredStiffness, assemble
+from lpbf_dataset.simulation.layered import LayeredStiffness
 from lpbf_dataset.simulation.linear import factorise
 from lpbf_dataset.simulation.octree import OctreeMesh, interpolation, values_at_height
 
@@ -72,7 +73,7 @@ class Mechanics:
         if displacement is not None:
             cells = self.mesh.cell_range(group)
             self._reference[cells] = reference_displacement(self.mesh, group, displacement)
-            scatter_forces(
+            scatter(
                 self.mesh.cells[cells],
                 self._kind[cells],
                 self._stiffness,
@@ -106,7 +107,7 @@ class Mechanics:
 
     def _load(self, cells: slice, eigenstrain: NDArray[np.float64]) -> NDArray[np.float64]:
         load = self._reference_load.copy()
-        scatter_forces(self.mesh.cells[cells], self._kind[cells], self._strain_load, eigenstrain, load)
+        scatter(self.mesh.cells[cells], self._kind[cells], self._strain_load, eigenstrain, load)
         return load
 
     def solve(self, group: int, eigenstrains: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
@@ -255,25 +256,6 @@ def rigid_motion(
     handed = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     rotation = (left @ handed @ right).T
     return rotation, centre - rotation @ moved_centre
-
-
-@numba.njit(cache=True)
-def scatter_forces(
-    cells: NDArray[np.int32],
-    kind: NDArray[np.int64],
-    matrices: NDArray[np.float64],
-    values: NDArray[np.float64],
-    forces: NDArray[np.float64],
-) -> None:
-    """Add ``matrices[kind] @ values`` of every cell, (24,), to the nodal forces, (nodes, 3)."""
-    for c in range(len(cells)):
-        matrix = matrices[kind[c]]
-        for a in range(8):
-            for d in range(3):
-                total = 0.0
-                for v in range(values.shape[1]):
-                    total += matrix[3 * a + d, v] * values[c, v]
-                forces[cells[c, a], d] += total
 
 
 @numba.njit(cache=True)

@@ -295,9 +295,7 @@ def find_hanging(mesh: OctreeMesh) -> Hanging:
         slaves.append(order[place[found]])
         masters.append(mesh.cells[large[found]][:, [*corners, *corners][:4]])
         owners.append(large[found])
-    return Hanging(
-        np.concatenate(slaves), np.concatenate(masters).astype(np.int64), np.concatenate(owners)
-    )
+    return Hanging(np.concatenate(slaves), np.concatenate(masters).astype(np.int64), np.concatenate(owners))
 
 
 def interpolation(mesh: OctreeMesh, cells: slice) -> sparse.csr_array:

@@ -255,7 +255,9 @@ class _Build:
             self.mechanics.deposit(group, self.displacement)
         cells = self.mesh.active_cells(group)
         rise = temperature - REFERENCE_TEMPERATURE
-        strains = [self.mechanics.eigenstrain(rise, cells, inherent_until=last) for last in (group - 1, group)]
+        strains = [
+            self.mechanics.eigenstrain(rise, cells, inherent_until=last) for last in (group - 1, group)
+        ]
         if is_last:
             strains.append(self.mechanics.eigenstrain(0.0 * rise, cells, inherent_until=group))
         with self.clock.stage("solution"):

@@ -12,8 +12,8 @@ import numba
 import numpy as np
 from scipy import sparse
 
+from lpbf_dataset.simulation.assembly import assemble, scatter
 from lpbf_dataset.simulation.elements import capacity, conduction, unique_boxes
-from lpbf_dataset.simulation.layered import assemble
 from lpbf_dataset.simulation.linear import factorise
 from lpbf_dataset.simulation.materials import REFERENCE_TEMPERATURE
 from lpbf_dataset.simulation.octree import OctreeMesh, interpolation
@@ -46,7 +46,9 @@ class Thermal:
         self._mesh = mesh
         self._solid = solid
         boxes, self._kind = unique_boxes(mesh.box)
-        self._capacity = material.density * material.specific_heat * np.array([capacity(box) for box in boxes])
+        self._capacity = (
+            material.density * material.specific_heat * np.array([capacity(box) for box in boxes])
+        )
         self._conduction = material.conductivity * np.array([conduction(box) for box in boxes])
         self._rise = np.zeros(0)  # above the chamber, which therefore loads nothing
 
@@ -74,8 +76,8 @@ class Thermal:
         share = power * mesh.volume[new] / mesh.volume[new].sum()
         heat += np.bincount(mesh.cells[new].ravel(), weights=share.repeat(8) / 8.0, minlength=count)
         loss = surface_loss(mesh, self._solid, group)
-        stored = assemble(active, kind, self._capacity / duration, count)
-        system = stored + assemble(active, kind, self._conduction, count) + sparse.diags_array(loss)
+        matrices = self._conduction + self._capacity / duration
+        system = assemble(active, kind, matrices, count) + sparse.diags_array(loss)
         weights = interpolation(mesh, cells)[:count, :count]
         free = np.unique(weights.indices)
         weights = weights[:, free]
@@ -83,8 +85,8 @@ class Thermal:
         # A new group starts as cold as the chamber.
         before = np.zeros(count)
         before[: len(self._rise)] = self._rise
-        load = heat + stored @ before
-        self._rise = weights @ factorise(reduced).solve(weights.T @ load)
+        scatter(active, kind, self._capacity / duration, before[active], heat[:, None])
+        self._rise = weights @ factorise(reduced).solve(weights.T @ heat)
         return REFERENCE_TEMPERATURE + self._rise
 
 

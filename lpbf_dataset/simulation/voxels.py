@@ -148,7 +148,11 @@ def _add_crossings(
             for j in range(first_y, last_y + 1):
                 py = origin[1] + (j + 0.5) * cell[1]
                 side = _side(ax, ay, bx, by, px, py)
-                if side == 0 or side != _side(bx, by, cx, cy, px, py) or side != _side(cx, cy, ax, ay, px, py):
+                if (
+                    side == 0
+                    or side != _side(bx, by, cx, cy, px, py)
+                    or side != _side(cx, cy, ax, ay, px, py)
+                ):
                     continue
                 z = high
                 if normal_z != 0.0:
