@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def assemble(
-    cells: NDArray[np.int32], kind: NDArray[np.int64], matrices: NDArray[np.float64], size: int
+    cells: NDArray[np.integer], kind: NDArray[np.int64], matrices: NDArray[np.float64], size: int
 ) -> sparse.csr_array:
     """Sum element matrices into a sparse matrix.
 

@@ -67,7 +67,7 @@ def slice_surface(triangles: NDArray[np.float64], height: float) -> NDArray[np.f
     corners = np.take_along_axis(crossing, order[:, :, None], axis=1)
     apex, others = corners[:, :1], corners[:, 1:]
     share = (height - apex[..., 2]) / (others[..., 2] - apex[..., 2])
-    return apex[..., :2] + share[..., None] * (others[..., :2] - apex[..., :2])  # type: ignore[no-any-return]
+    return apex[..., :2] + share[..., None] * (others[..., :2] - apex[..., :2])
 
 
 @numba.njit(cache=True)

@@ -101,7 +101,7 @@ class _SuperLU:
         )
 
     def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self._factor.solve(load)  # type: ignore[no-any-return]
+        return self._factor.solve(load)
 
 
 @functools.cache

@@ -84,7 +84,7 @@ MATERIALS: dict[str, Material] = {
             inherent_strain=UNCALIBRATED_STRAIN,
             relaxation=None,
             calibrated=False,
-            source="ASM Aerospace Specification Metals, Ti-6Al-4V (grade 5), annealed; expansion 20 to 100 degC",
+            source="ASM Aerospace Specification Metals, Ti-6Al-4V grade 5, annealed; expansion to 100 degC",
         ),
         Material(
             name="316L",

@@ -183,11 +183,11 @@ class Mechanics:
             total,
         )
         total /= np.bincount(mesh.cells[cells].ravel(), minlength=count)[:, None]
-        return interpolation(mesh, cells)[:count, :count] @ total  # type: ignore[no-any-return]
+        return interpolation(mesh, cells)[:count, :count] @ total
 
 
 def plate_supports(mesh: OctreeMesh) -> NDArray[np.bool_]:
-    """Fixed displacement components, (nodes, 3) bool.
+    """Find the fixed displacement components, (nodes, 3) bool.
 
     The bottom of the plate is clamped; its side faces below the build surface slide.
     """
@@ -228,7 +228,7 @@ def reference_displacement(
     reference = values_at_height(mesh, bottom, displacement)[x, y] * fade[:, None]
     # A node that hangs follows its masters, also in the reference.
     reference = interpolation(mesh, mesh.active_cells(group))[nodes, nodes] @ reference
-    return reference[mesh.cells[mesh.cell_range(group)]]  # type: ignore[no-any-return]
+    return reference[mesh.cells[mesh.cell_range(group)]]
 
 
 def rigid_motion(

@@ -125,11 +125,11 @@ def _coarsen(flags: NDArray[np.bool_], *, every: bool) -> NDArray[np.bool_]:
     """Merge 2 x 2 x 2 flags into one: all of them (`every`) or any of them."""
     nx, ny, nz = flags.shape
     blocks = flags.reshape(nx // 2, 2, ny // 2, 2, nz // 2, 2)
-    return blocks.all(axis=(1, 3, 5)) if every else blocks.any(axis=(1, 3, 5))
+    return np.asarray((np.all if every else np.any)(blocks, axis=(1, 3, 5)))
 
 
 def _dilate(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return ndimage.binary_dilation(flags, _FACE_AND_EDGE)  # type: ignore[no-any-return]
+    return ndimage.binary_dilation(flags, _FACE_AND_EDGE)
 
 
 def _repeat(flags: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
@@ -237,10 +237,9 @@ def build_mesh(grid: VoxelGrid, *, group_cells: int, plate_depth: float) -> Octr
     blocks = [(CELLS_PER_BASE, -2 * CELLS_PER_BASE, lower)]
     blocks += [(size, -CELLS_PER_BASE, leaf) for size, leaf in refine_plate(part).items()]
     blocks += [(2**level, 0, leaf) for level, leaf in enumerate(part)]
-    for size, bottom, leaf in blocks:
-        corner = np.argwhere(leaf) * size + (0, 0, bottom)
-        corners.append(corner)
-        sizes.append(np.full(len(corner), size, dtype=np.int64))
+    for edge, bottom, leaf in blocks:
+        corners.append(np.argwhere(leaf) * edge + (0, 0, bottom))
+        sizes.append(np.full(len(corners[-1]), edge, dtype=np.int64))
     corner, size = np.concatenate(corners), np.concatenate(sizes)
     group = np.where(corner[:, 2] < 0, 0, corner[:, 2] // group_cells + 1)
     order = np.argsort(group, kind="stable")

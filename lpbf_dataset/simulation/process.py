@@ -221,14 +221,14 @@ def place_on_plate(triangles: NDArray[np.floating], longest_edge: float | None) 
     (n, 3, 3) float64 ndarray
         In mm.
     """
-    triangles = np.array(triangles, dtype=np.float64)
-    if len(triangles) == 0:
-        return triangles
+    placed = np.array(triangles, dtype=np.float64)
+    if len(placed) == 0:
+        return placed
     if longest_edge is not None:
-        extent = triangles.max(axis=(0, 1)) - triangles.min(axis=(0, 1))
-        triangles *= longest_edge / extent.max()
-    triangles[:, :, 2] -= triangles[:, :, 2].min()
-    return triangles
+        extent = placed.max(axis=(0, 1)) - placed.min(axis=(0, 1))
+        placed *= longest_edge / extent.max()
+    placed[:, :, 2] -= placed[:, :, 2].min()
+    return placed
 
 
 @dataclass
@@ -281,9 +281,8 @@ class _Build:
         with self.clock.stage("removal"):
             displacement = self.mechanics.solve_removed(strain)
         part = slice(mesh.cell_range(1).start, len(mesh.size))
-        volume = np.bincount(
-            mesh.cells[part].ravel(), weights=mesh.volume[part].repeat(8) / 8.0, minlength=len(mesh.points)
-        )
+        volume = np.zeros(len(mesh.points))
+        np.add.at(volume, mesh.cells[part], mesh.volume[part, None] / 8.0)
         rotation, translation = rigid_motion(mesh.points, displacement, volume)
         fitted = (mesh.points + displacement) @ rotation.T + translation - mesh.points
         self.time += _SETTLING
@@ -308,11 +307,8 @@ class _Build:
         mesh, removed = self.mesh, kind == "removed"
         with self.clock.stage("stress"):
             elastic = self.mechanics.nodal_strain(group, displacement, strain, plate=not removed)
-            cells = mesh.cells[mesh.active_cells(group)]
-            nodes = np.arange(len(displacement))
-            if removed:
-                cells = mesh.cells[mesh.cell_range(1).start :]
-                nodes, cells = np.unique(cells, return_inverse=True)
+            first = mesh.cell_range(1).start if removed else 0
+            nodes, cells = np.unique(mesh.cells[first : mesh.active_cells(group).stop], return_inverse=True)
             fields = {
                 "displacement": (displacement if fitted is None else fitted)[nodes].astype(np.float32),
                 "temperature": temperature[nodes].astype(np.float32),

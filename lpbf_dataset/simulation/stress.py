@@ -42,7 +42,7 @@ def von_mises(stress: NDArray[np.float64]) -> NDArray[np.float64]:
     """Von Mises stress, (n,), of stresses (n, 6) in the order xx, yy, zz, xy, xz, yz."""
     xx, yy, zz, xy, xz, yz = stress.T
     normal = (xx - yy) ** 2 + (yy - zz) ** 2 + (zz - xx) ** 2
-    return np.sqrt(0.5 * normal + 3.0 * (xy**2 + xz**2 + yz**2))  # type: ignore[no-any-return]
+    return np.sqrt(0.5 * normal + 3.0 * (xy**2 + xz**2 + yz**2))
 
 
 @numba.njit(cache=True)

@@ -75,12 +75,12 @@ def voxelise(triangles: NDArray[np.floating], *, cell_height: float, group_cells
     ValueError
         If the surface is empty, not finite, flat, open, or needs more than `MAX_VOXELS`.
     """
-    triangles = np.asarray(triangles, dtype=np.float64)
-    if len(triangles) == 0:
+    corners = np.asarray(triangles, dtype=np.float64)
+    if len(corners) == 0:
         raise ValueError("the surface has no triangles; export the part as a closed mesh")
-    if not np.isfinite(triangles).all():
+    if not np.isfinite(corners).all():
         raise ValueError("the surface has vertices that are not finite; repair the mesh")
-    low, high = triangles.min(axis=(0, 1)), triangles.max(axis=(0, 1))
+    low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
     if np.any(high - low <= 0.0):
         raise ValueError("the surface is flat along one axis; a part needs a volume")
     base_cells = np.ceil((high - low)[:2] / (CELLS_PER_BASE * cell_height)).astype(int)
@@ -93,7 +93,7 @@ def voxelise(triangles: NDArray[np.floating], *, cell_height: float, group_cells
         )
     cell = np.array([*((high - low)[:2] / shape[:2]), cell_height])
     origin = np.array([low[0], low[1], 0.0])
-    solid, pierced, unclosed = _fill_columns(triangles, origin, cell, shape)
+    solid, pierced, unclosed = _fill_columns(corners, origin, cell, shape)
     if unclosed > _MAX_OPEN_COLUMNS * max(pierced, 1):
         raise ValueError(
             f"the surface is not closed: {unclosed} of {pierced} vertical lines through it enter "
