@@ -137,6 +137,11 @@ class LayeredStiffness:
         touched = touched[touched < mesh.active_nodes(group).stop]
         return np.searchsorted(unknowns, np.unique(self._by_component(weights[touched]).indices))
 
+    def clear(self) -> None:
+        """Forget every factorisation, to make room."""
+        self._lower.clear()
+        self._top = None
+
     def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
         """Displacement of every node under nodal forces.
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import linalg
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class Condensed:
     def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
         """Solve for several right-hand sides, (n, k)."""
         half = self.eliminate(load)
-        return self.substitute(half, cho_solve(cho_factor(self.schur), half[self.kept]))
+        return self.substitute(half, _solve_dense(self.schur, half[self.kept]))
 
 
 def condenses() -> bool:
@@ -106,22 +105,52 @@ class _SuperLU:
 
 @functools.cache
 def _mkl_pardiso() -> ctypes._NamedFuncPointer | None:
-    """PARDISO of the MKL runtime beside this Python, as the `pypardiso` and `mkl` packages install it."""
+    """PARDISO of the MKL runtime, None without one."""
+    return None if (mkl := _mkl()) is None else mkl.pardiso
+
+
+@functools.cache
+def _mkl() -> ctypes.CDLL | None:
+    """Load the MKL runtime beside this Python, as the `pypardiso` and `mkl` packages install it."""
     places = [
         Path(sys.prefix, "lib").glob("libmkl_rt.*"),
         Path(sys.prefix, "Library", "bin").glob("mkl_rt*.dll"),
     ]
     for library in sorted(path for place in places for path in place):
         try:
-            function = ctypes.CDLL(str(library)).pardiso
+            return ctypes.CDLL(str(library))
         except OSError:
             continue
-        function.restype = None
-        return function
     return None
 
 
+def _solve_dense(matrix: NDArray[np.float64], load: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve a dense positive definite system with MKL's LAPACK.
+
+    Not with SciPy's: its threads would wait for the cores on which those of PARDISO still spin.
+    """
+    mkl = _mkl()
+    if mkl is None:
+        raise RuntimeError("MKL is not installed")
+    factor, answer = matrix.copy(), np.array(load, order="F")
+    integer = ctypes.c_int32
+    failed = mkl.LAPACKE_dposv(
+        integer(_COLUMN_MAJOR),
+        ctypes.c_char(b"U"),
+        integer(len(matrix)),
+        integer(answer.shape[1]),
+        factor.ctypes.data_as(ctypes.c_void_p),
+        integer(len(matrix)),
+        answer.ctypes.data_as(ctypes.c_void_p),
+        integer(len(matrix)),
+    )
+    if failed:
+        raise ValueError("the linear system cannot be solved: the condensed matrix is not positive definite")
+    return answer
+
+
 _SYMMETRIC_POSITIVE_DEFINITE = 2
+_COLUMN_MAJOR = 102
 _ANALYSE_AND_FACTORISE, _SOLVE, _FORWARD, _BACKWARD, _RELEASE = 12, 33, 331, 333, -1
 _ERRORS = {-2: "not enough memory", -4: "the matrix is not positive definite"}
 

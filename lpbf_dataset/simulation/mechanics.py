@@ -119,7 +119,7 @@ class Mechanics:
         return list(np.ascontiguousarray(np.moveaxis(displacement, 2, 0)))
 
     def solve_removed(self, eigenstrain: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Displacement once the plate has gone.
+        """Displacement once the plate has gone.  Nothing can be deposited or solved after it.
 
         The plate stays in the mesh without stiffness, so nodes that hang on its cells still do, as
         in Netfabb.
@@ -133,6 +133,7 @@ class Mechanics:
         (nodes, 3) float64 ndarray
             In mm, up to a rigid motion; without meaning on nodes of the plate alone.
         """
+        self._layered.clear()
         mesh = self.mesh
         part = slice(mesh.cell_range(1).start, len(mesh.size))
         count = len(mesh.points)

@@ -82,10 +82,9 @@ class Thermal:
         free = np.unique(weights.indices)
         weights = weights[:, free]
         reduced = sparse.triu(weights.T @ system @ weights, format="csr")
-        # A new group starts as cold as the chamber.
-        before = np.zeros(count)
-        before[: len(self._rise)] = self._rise
-        scatter(active, kind, self._capacity / duration, before[active], heat[:, None])
+        # Only the older cells bring heat along: a new group starts as cold as the chamber.
+        old = mesh.cells[: new.start] if group > 1 else mesh.cells[:0]
+        scatter(old, kind, self._capacity / duration, self._rise[old], heat[:, None])
         self._rise = weights @ factorise(reduced).solve(weights.T @ heat)
         return REFERENCE_TEMPERATURE + self._rise
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +11,9 @@ import pytest
 from lpbf_dataset.simulation.materials import MATERIALS, Material
 from lpbf_dataset.simulation.octree import OctreeMesh, build_mesh
 from lpbf_dataset.simulation.voxels import VoxelGrid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def make_grid(solid: np.ndarray, cell: tuple[float, float, float] = (0.5, 0.5, 0.5)) -> VoxelGrid:

@@ -52,7 +52,9 @@ def test_energy_of_a_uniform_strain() -> None:
     assert u @ stiffness(BOX, ELASTIC) @ u == pytest.approx(strain @ ELASTIC @ strain * BOX.prod())
     # An eigenstrain equal to the strain leaves no force.
     np.testing.assert_allclose(
-        stiffness(BOX, ELASTIC) @ u, eigenstrain_load(BOX, ELASTIC) @ strain, atol=1e-9 * np.abs(ELASTIC).max()
+        stiffness(BOX, ELASTIC) @ u,
+        eigenstrain_load(BOX, ELASTIC) @ strain,
+        atol=1e-9 * np.abs(ELASTIC).max(),
     )
 
 
@@ -100,7 +102,7 @@ def test_assembly_agrees_with_a_dense_loop() -> None:
 
 def test_scikit_fem_assembles_the_same_stiffness() -> None:
     skfem = pytest.importorskip("skfem")
-    from skfem.helpers import ddot, div, dot, eye, grad, sym_grad
+    from skfem.helpers import ddot, div, eye, sym_grad
 
     mesh = skfem.MeshHex.init_tensor(np.linspace(0, 2, 4), np.linspace(0, 1, 3), np.linspace(0, 1.5, 3))
     basis = skfem.Basis(mesh, skfem.ElementVector(skfem.ElementHex1()), intorder=3)
@@ -117,16 +119,19 @@ def test_scikit_fem_assembles_the_same_stiffness() -> None:
     # Mean dilatation as a mixed method: element-wise constant pressure, condensed out.
     pressure = skfem.BilinearForm(lambda u, q, _w: div(u) * q).assemble(basis, dilatation)
     mass = skfem.BilinearForm(lambda p, q, _w: p * q).assemble(dilatation)
-    reference = deviatoric.assemble(basis) + bulk * pressure.T @ (pressure.multiply(1.0 / mass.diagonal()[:, None]))
+    reference = deviatoric.assemble(basis) + bulk * pressure.T @ (
+        pressure.multiply(1.0 / mass.diagonal()[:, None])
+    )
     assert dot is not None
     assert grad is not None
 
-    corners = mesh.p[:, mesh.t].transpose(2, 1, 0)  # cell, vertex, axis
-    order = np.lexsort(corners.round(9).transpose(2, 0, 1)[::-1][::-1], axis=-1)
-    sort = np.take_along_axis(mesh.t.T, order, axis=1)  # by z, then y, then x
-    cells = sort[:, [0, 1, 3, 2, 4, 5, 7, 6]].astype(np.int32)
+    x, y, z = mesh.p[:, mesh.t.T]
+    by_z_y_x = np.take_along_axis(mesh.t.T, np.lexsort((x, y, z), axis=-1), axis=1)
+    cells = by_z_y_x[:, [0, 1, 3, 2, 4, 5, 7, 6]].astype(np.int32)
     box = mesh.p.T[cells[:, 6]] - mesh.p.T[cells[:, 0]]
     boxes, kind = unique_boxes(box)
     ours = assemble(cells, kind, np.array([stiffness(b, ELASTIC) for b in boxes]), mesh.p.shape[1])
     dofs = basis.nodal_dofs.T.ravel()
-    np.testing.assert_allclose(ours.toarray(), reference.toarray()[np.ix_(dofs, dofs)], atol=1e-9 * ours.max())
+    np.testing.assert_allclose(
+        ours.toarray(), reference.toarray()[np.ix_(dofs, dofs)], atol=1e-9 * ours.max()
+    )

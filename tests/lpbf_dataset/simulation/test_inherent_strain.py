@@ -64,7 +64,9 @@ def test_law_turns_with_the_part() -> None:
     c, s = np.cos(angle), np.sin(angle)
     xx, yy, xy = strain[near_long].T
     share = 0.7 * (1.0 - run[near_long] / 4.0)
-    np.testing.assert_allclose(c * c * xx + 2 * c * s * xy + s * s * yy, -0.01 * (1.0 - 0.6 * share), rtol=1e-5)
+    np.testing.assert_allclose(
+        c * c * xx + 2 * c * s * xy + s * s * yy, -0.01 * (1.0 - 0.6 * share), rtol=1e-5
+    )
     np.testing.assert_allclose(s * s * xx - 2 * c * s * xy + c * c * yy, -0.01 * (1.0 - share), rtol=1e-5)
 
 

@@ -177,7 +177,9 @@ def test_clamped_heating_presses(mesh_of, plain) -> None:
     strain = mechanics.eigenstrain(rise, slice(0, len(mesh.size)), inherent_until=0)
     displacement = mechanics.solve(1, [strain])[0]
     stress = mechanics.nodal_strain(1, displacement, strain, plate=True) @ mechanics.elastic
-    middle = np.flatnonzero((mesh.lattice[:, 2] == -32) & (mesh.lattice[:, 0] == 16) & (mesh.lattice[:, 1] == 16))
+    middle = np.flatnonzero(
+        (mesh.lattice[:, 2] == -32) & (mesh.lattice[:, 0] == 16) & (mesh.lattice[:, 1] == 16)
+    )
     expected = -plain.young * plain.expansion * 50.0 / (1.0 - plain.poisson)
     assert stress[middle, 0] == pytest.approx(expected, rel=0.05)
 
@@ -190,7 +192,9 @@ def test_two_layer_strip_curls_as_timoshenko_says(mesh_of, plain) -> None:
     mechanics = Mechanics(mesh, replace(plain, poisson=1e-6), inherent)
     strain = mechanics.eigenstrain(np.zeros(len(mesh.points)), slice(0, len(mesh.size)), inherent_until=8)
     displacement = mechanics.solve_removed(strain)
-    spine = np.flatnonzero((mesh.lattice[:, 1] == 0) & (mesh.lattice[:, 2] == 0) & (mesh.lattice[:, 0] <= 128))
+    spine = np.flatnonzero(
+        (mesh.lattice[:, 1] == 0) & (mesh.lattice[:, 2] == 0) & (mesh.lattice[:, 0] <= 128)
+    )
     middle = spine[np.abs(mesh.points[spine, 0] - 16.0) <= 10.0]
     curvature = 2.0 * np.polyfit(mesh.points[middle, 0], displacement[middle, 2], 2)[0]
     assert curvature == pytest.approx(1.5 * 1e-3 / 2.0, rel=0.01)

@@ -20,7 +20,10 @@ def merge_one_by_one(solid: np.ndarray, group_cells: int) -> dict[tuple[int, int
         if group_cells % size:
             break
         for corner in product(*(range(0, n, size) for n in solid.shape)):
-            half = [tuple(c + size // 2 * o for c, o in zip(corner, offset)) for offset in product((0, 1), repeat=3)]
+            half = [
+                tuple(c + size // 2 * o for c, o in zip(corner, offset))
+                for offset in product((0, 1), repeat=3)
+            ]
             if all(leaves.get(child) == size // 2 for child in half):
                 for child in half:
                     del leaves[child]
@@ -47,7 +50,9 @@ def test_part_agrees_with_merging_one_by_one(mesh_of) -> None:
     solid[:, :, 0] = True
     mesh = mesh_of(solid)
     part = mesh.group > 0
-    found = {tuple(corner): size for corner, size in zip(mesh.corner[part].tolist(), mesh.size[part].tolist())}
+    found = {
+        tuple(corner): size for corner, size in zip(mesh.corner[part].tolist(), mesh.size[part].tolist())
+    }
     assert found == merge_one_by_one(solid, 4)
     assert set(found.values()) == {1, 2, 4}
 
@@ -75,7 +80,9 @@ def test_hanging_nodes_agree_with_a_search(mesh_of, random_solid) -> None:
             masters = mesh.cells[cell][list(corners)]
             middle = mesh.lattice[masters].mean(axis=0)
             if tuple(middle.astype(int).tolist()) in known:
-                expected.add((known[tuple(middle.astype(int).tolist())], tuple(sorted(set(masters.tolist())))))
+                expected.add(
+                    (known[tuple(middle.astype(int).tolist())], tuple(sorted(set(masters.tolist()))))
+                )
     hanging = mesh.hanging
     found = {(int(s), tuple(sorted(set(m.tolist())))) for s, m in zip(hanging.slave, hanging.master)}
     assert found == expected

@@ -56,7 +56,9 @@ def test_voxels_agree_with_solid_angles(shape: str, axis: tuple[float, ...], ang
 def test_columns_through_edges_and_vertices_pierce_once() -> None:
     # A box whose diagonals and vertical faces run exactly through voxel centres.
     box = trimesh.creation.box((16.0, 16.0, 4.0))
-    grid = voxelise(place_on_plate(box.subdivide().subdivide().triangles, None), cell_height=0.5, group_cells=4)
+    grid = voxelise(
+        place_on_plate(box.subdivide().subdivide().triangles, None), cell_height=0.5, group_cells=4
+    )
     assert grid.solid.all()
     assert grid.solid.shape == (32, 32, 8)
 
