@@ -20,26 +20,27 @@ def merge_one_by_one(solid: np.ndarray, group_cells: int) -> dict[tuple[int, int
         if group_cells % size:
             break
         for corner in product(*(range(0, n, size) for n in solid.shape)):
-            half = [
-                tuple(c + size // 2 * o for c, o in zip(corner, offset))
-                for offset in product((0, 1), repeat=3)
-            ]
+            half = children(corner, size)
             if all(leaves.get(child) == size // 2 for child in half):
                 for child in half:
                     del leaves[child]
                 leaves[corner] = size
     while violators := [a for a in leaves if any(too_fine(a, leaves[a], b, leaves[b]) for b in leaves)]:
         for corner in violators:
-            size = leaves.pop(corner) // 2
-            for offset in product((0, 1), repeat=3):
-                leaves[tuple(c + size * o for c, o in zip(corner, offset))] = size
+            size = leaves.pop(corner)
+            leaves |= dict.fromkeys(children(corner, size), size // 2)
     return leaves
+
+
+def children(corner: tuple[int, ...], size: int) -> list[tuple[int, ...]]:
+    offsets = product((0, size // 2), repeat=3)
+    return [tuple(c + o for c, o in zip(corner, offset, strict=True)) for offset in offsets]
 
 
 def too_fine(a, size_a, b, size_b) -> bool:
     if size_a <= 2 * size_b:
         return False
-    gaps = [max(p - (q + t), q - (p + s)) for p, s, q, t in zip(a, [size_a] * 3, b, [size_b] * 3)]
+    gaps = [max(p - (q + size_b), q - (p + size_a)) for p, q in zip(a, b, strict=True)]
     # Touching boxes have no gap; a shared corner alone is contact in all three axes.
     return max(gaps) == 0 and sum(gap == 0 for gap in gaps) <= 2
 
@@ -50,9 +51,7 @@ def test_part_agrees_with_merging_one_by_one(mesh_of) -> None:
     solid[:, :, 0] = True
     mesh = mesh_of(solid)
     part = mesh.group > 0
-    found = {
-        tuple(corner): size for corner, size in zip(mesh.corner[part].tolist(), mesh.size[part].tolist())
-    }
+    found = dict(zip(map(tuple, mesh.corner[part].tolist()), mesh.size[part].tolist(), strict=True))
     assert found == merge_one_by_one(solid, 4)
     assert set(found.values()) == {1, 2, 4}
 
@@ -78,13 +77,11 @@ def test_hanging_nodes_agree_with_a_search(mesh_of, random_solid) -> None:
     for cell in np.flatnonzero(mesh.size > 1):
         for corners in (*_EDGES, *_FACES):
             masters = mesh.cells[cell][list(corners)]
-            middle = mesh.lattice[masters].mean(axis=0)
-            if tuple(middle.astype(int).tolist()) in known:
-                expected.add(
-                    (known[tuple(middle.astype(int).tolist())], tuple(sorted(set(masters.tolist()))))
-                )
-    hanging = mesh.hanging
-    found = {(int(s), tuple(sorted(set(m.tolist())))) for s, m in zip(hanging.slave, hanging.master)}
+            middle = tuple(mesh.lattice[masters].mean(axis=0).astype(int).tolist())
+            if middle in known:
+                expected.add((known[middle], frozenset(masters.tolist())))
+    pairs = zip(mesh.hanging.slave.tolist(), mesh.hanging.master.tolist(), strict=True)
+    found = {(slave, frozenset(masters)) for slave, masters in pairs}
     assert found == expected
 
 
