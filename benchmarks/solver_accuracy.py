@@ -19,7 +19,8 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from lpbf_dataset.simulation.materials import MATERIALS
-from lpbf_dataset.simulation.process import PRESETS, Simulation, SimulationSettings, simulate
+from lpbf_dataset.simulation.process import Simulation, simulate
+from lpbf_dataset.simulation.settings import PRESETS, SimulationSettings
 
 NETFABB_RMS = 0.07167099  # mm, "Optimized RMS displacement" in step2_mechanical.out
 

@@ -13,6 +13,7 @@ from lpbf_dataset.simulation.inherent_strain import cell_strain, voxel_strain
 from lpbf_dataset.simulation.materials import REFERENCE_TEMPERATURE
 from lpbf_dataset.simulation.mechanics import Mechanics, rigid_motion
 from lpbf_dataset.simulation.octree import OctreeMesh, build_mesh
+from lpbf_dataset.simulation.settings import SimulationSettings
 from lpbf_dataset.simulation.stress import stress_fields
 from lpbf_dataset.simulation.thermal import Thermal
 from lpbf_dataset.simulation.voxels import drop_islands, voxelise
@@ -38,65 +39,6 @@ class HasTriangles(Protocol):
     @property
     def triangles(self) -> NDArray[np.floating]:
         """Corners of the triangles, (n, 3, 3), mm, z up."""
-
-
-@dataclass(frozen=True)
-class SimulationSettings:
-    """How the part is printed and meshed.  The defaults are those of the Netfabb run.
-
-    Parameters
-    ----------
-    layer_thickness : float
-        mm.
-    layers_per_cell : int
-        Layers in the height of the finest cell.
-    group_cells : int
-        Finest cells in a layer group; a power of two lets the mesh coarsen most.
-    plate_depth : float
-        Thickness of the build plate in mm.
-    longest_edge : float or None
-        Scale the part so that the longest edge of its bounding box has this length, mm; None keeps
-        its size.
-    dwell : float
-        Time between layers in s.
-    laser_power : float
-        W.
-    absorption : float
-        Share of the laser power that heats the part, 1.
-    scan_speed : float
-        mm/s.
-    hatch : float
-        Distance between scan lines, mm.
-    """
-
-    layer_thickness: float = 0.04
-    layers_per_cell: int = 20
-    group_cells: int = 4
-    plate_depth: float = 25.0
-    longest_edge: float | None = None
-    dwell: float = 20.0
-    laser_power: float = 250.0
-    absorption: float = 0.4
-    scan_speed: float = 800.0
-    hatch: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, not {value}")
-
-    @property
-    def cell_height(self) -> float:
-        """Height of the finest cell, mm."""
-        return self.layer_thickness * self.layers_per_cell
-
-
-PRESETS: dict[str, SimulationSettings] = {
-    "netfabb": SimulationSettings(),
-    # Layers and scale of the published data set, inferred from its statistics.
-    "published": SimulationSettings(layer_thickness=0.03, longest_edge=60.0),
-}
 
 
 @dataclass(frozen=True)

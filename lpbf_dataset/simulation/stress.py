@@ -26,8 +26,10 @@ def stress_fields(
     Returns
     -------
     dict of str to float32 ndarray
-        Named and in the units of `lpbf_dataset.schema.VARIABLES`.  As there, ``elastic_strain``
-        has engineering shear and satisfies Hooke's law with ``cauchy_stress``.
+        Named and in the units of `lpbf_dataset.schema.VARIABLES`.  ``elastic_strain`` has
+        engineering shear and satisfies Hooke's law with ``cauchy_stress``; Netfabb's field of that
+        name still contains the inherent strain.  The principal stresses are those of
+        ``cauchy_stress``; Netfabb's are those of the tensor with xz and yz exchanged.
     """
     stress = strain @ elastic
     values, directions = principal(stress)

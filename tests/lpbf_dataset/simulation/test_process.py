@@ -11,7 +11,8 @@ from scipy.spatial import cKDTree
 
 from lpbf_dataset.schema import VARIABLES
 from lpbf_dataset.simulation.materials import MATERIALS
-from lpbf_dataset.simulation.process import PRESETS, SimulationSettings, simulate
+from lpbf_dataset.simulation.process import simulate
+from lpbf_dataset.simulation.settings import PRESETS, SimulationSettings
 from lpbf_dataset.sources.base import Surface
 
 pv = pytest.importorskip("pyvista")
