@@ -41,6 +41,20 @@ class FailureReason(StrEnum):
     """A member, link or reference leads out of its folder, or a file is larger than is plausible."""
     DUPLICATE_CASE = "duplicate_case"
     """Another case of the same id was found earlier."""
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    """No reader is known for the format, or the optional package that reads it is not installed."""
+    EMPTY_GEOMETRY = "empty_geometry"
+    """The part file holds no triangles."""
+    OPEN_SURFACE = "open_surface"
+    """The surface has gaps that could not be closed, so that inside and outside are not defined."""
+    ZERO_VOLUME = "zero_volume"
+    """The surface encloses nothing: a flat sheet, or two sheets back to back."""
+    IMPLAUSIBLE_SIZE = "implausible_size"
+    """The part is too small or too large to print in any unit that was considered."""
+    TOO_MANY_BODIES = "too_many_bodies"
+    """A part file holds more separate bodies than any part has."""
+    TOO_LARGE = "too_large"
+    """The file is larger, or unpacks to more, than is read."""
 
 
 class CaseError(Exception):
@@ -153,14 +167,19 @@ class Source(Protocol):
         """Yield the cases in a fixed order, whether they can be read or not."""
 
 
-_FUSION_BODY = re.compile(r"(?P<design>\d+_[0-9a-f]{8})_+[0-9a-z]+", re.IGNORECASE)
+_BODY_OF_DESIGN = (
+    re.compile(r"(?P<design>\d+_[0-9a-f]{8})_+[0-9a-z]+", re.IGNORECASE),
+    re.compile(r"(?P<design>(?:bracket|bridge|flange|gear|lattice|overhang|ring|thin_wall)_\d{6,})_\d+"),
+)
+"""Names of Fusion 360 Gallery bodies, and of the procedural parts of `lpbf_dataset.parts`."""
 
 
 def parent_design(case_id: str, part_name: str = "") -> str:
     """Name of the parent design of a case.
 
-    Fusion 360 Gallery bodies are called ``<number>_<hash>_<body>``; all but the body names the
-    design.  Netfabb folders often carry that name, otherwise the part file may.
+    Fusion 360 Gallery bodies are called ``<number>_<hash>_<body>``, procedural parts
+    ``<family>_<number>_<body>``; all but the body names the design.  Netfabb folders often carry
+    that name, otherwise the part file may.
 
     Parameters
     ----------
@@ -175,6 +194,7 @@ def parent_design(case_id: str, part_name: str = "") -> str:
         The design, or `case_id` itself when neither name follows the pattern.
     """
     for name in (case_id, part_name):
-        if match := _FUSION_BODY.match(name):
-            return match["design"]
+        for pattern in _BODY_OF_DESIGN:
+            if match := pattern.match(name):
+                return match["design"]
     return case_id
