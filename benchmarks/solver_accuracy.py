@@ -20,7 +20,8 @@ from scipy.spatial import cKDTree
 
 from lpbf_dataset.simulation.materials import MATERIALS
 from lpbf_dataset.simulation.process import Simulation, simulate
-from lpbf_dataset.simulation.settings import PRESETS, SimulationSettings
+from lpbf_dataset.simulation.settings import SimulationSettings
+from lpbf_dataset.sources.part_files import place_on_plate
 
 NETFABB_RMS = 0.07167099  # mm, "Optimized RMS displacement" in step2_mechanical.out
 
@@ -51,11 +52,11 @@ def print_accuracy(build: Simulation, case: Path) -> None:
     print(f"RMS displacement after removal {build.log.rms_after:.7f} mm, Netfabb {NETFABB_RMS:.7f} mm\n")
 
 
-def timed(path: Path, settings: SimulationSettings) -> Simulation:
+def timed(path: Path, settings: SimulationSettings, longest_edge: float | None = None) -> Simulation:
     """Simulate a part and print where the time went."""
-    surface = trimesh.load(path)
+    surface = place_on_plate(trimesh.load(path), longest_edge)
     start = time.perf_counter()
-    build = simulate(surface, MATERIALS["IN625"], settings)
+    build = simulate(surface, MATERIALS["inconel625"], settings)
     wall = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     nodes, groups = len(build.steps[-2].points), (len(build.steps) - 2) // 2
@@ -67,10 +68,10 @@ def timed(path: Path, settings: SimulationSettings) -> Simulation:
 def main(folder: Path, parts: list[Path]) -> None:
     """Print both tables."""
     stl = next(folder.glob("*.stl"))
-    timed(stl, PRESETS["netfabb"])  # the first run loads the compiled kernels
-    print_accuracy(timed(stl, PRESETS["netfabb"]), folder / "results" / "step2_mechanical.case")
+    timed(stl, SimulationSettings())  # the first run loads the compiled kernels
+    print_accuracy(timed(stl, SimulationSettings()), folder / "results" / "step2_mechanical.case")
     for part in parts:
-        timed(part, PRESETS["published"])
+        timed(part, SimulationSettings(layer_thickness=0.03), 60.0)
 
 
 if __name__ == "__main__":

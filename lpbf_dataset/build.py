@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,8 +13,9 @@ import pandas as pd
 
 from lpbf_dataset.case import Case
 from lpbf_dataset.curation.rules import PUBLISHED_RULES, first_violation
-from lpbf_dataset.curation.splits import DEFAULT_FRACTIONS, SplitMethod, split_cases
+from lpbf_dataset.curation.splits import DEFAULT_FRACTIONS, split_cases
 from lpbf_dataset.curation.statistics import case_statistics
+from lpbf_dataset.curation.terms import source_terms
 from lpbf_dataset.mesh import unique_edges
 from lpbf_dataset.schema import STATISTICS, Split, field_names
 from lpbf_dataset.sources.base import CaseError, FailureReason
@@ -30,11 +32,6 @@ if TYPE_CHECKING:
 
 Status = Literal["kept", "rejected", "failed"]
 
-FUSION_360_CITATION = (
-    "Lambourne et al., BRepNet: A Topological Message Passing System for Solid Models, CVPR 2021 "
-    "(Fusion 360 Gallery segmentation dataset)"
-)
-
 
 class BuildError(ValueError):
     """Nothing was written, because no case could be kept."""
@@ -50,32 +47,33 @@ class BuildOptions:
         Displacement, von Mises stress and temperature, or every nodal field of the source.
     rules : {"published", "none"}
         Keep the cases that pass the published selection, or every case that can be read.
-    split : {"design", "random"}
-        Keep bodies of one design in one split, or draw single cases.
+    split : {"design", "random", "official"}
+        Keep bodies of one design in one split, draw single cases, or follow the publisher of the parts.
     split_fractions : dict
         Share of the cases in "train", "val" and "test".
     seed : int
         Seed of the split.
     licence : str
-        Terms of the source data.
+        Terms of the source data; empty for what the names of the designs tell.
     citation : str
-        What to cite for the source data.
+        What to cite for the source data; empty for what the names of the designs tell.
     """
 
     fields: Literal["basic", "all"] = "basic"
     rules: Literal["published", "none"] = "published"
-    split: SplitMethod = "design"
+    split: Literal["design", "random", "official"] = "design"
     split_fractions: dict[Split, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))
     seed: int = 0
-    licence: str = "Fusion 360 Gallery Dataset License (non-commercial research)"
-    citation: str = FUSION_360_CITATION
+    licence: str = ""
+    citation: str = ""
 
 
 def build_store(
     sources: Sequence[Source],
     output: str | PathLike[str],
     options: BuildOptions,
-    progress: Callable[[Iterable[tuple[str, RawCase]]], Iterable[tuple[str, RawCase]]] = lambda cases: cases,
+    progress: Callable[[Iterable[RawCase]], Iterable[RawCase]] = lambda cases: cases,
+    official: Mapping[str, Split] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Build a store from the final states of every case of the sources.
 
@@ -91,6 +89,9 @@ def build_store(
         What goes into it.
     progress : callable, optional
         Wraps the list of cases, for a progress bar.
+    official : mapping of str to {"train", "val", "test"}, optional
+        Split of each case, by case id, that the publisher of the parts made; cases it does not name
+        go to "train".
 
     Returns
     -------
@@ -106,24 +107,23 @@ def build_store(
         If the store cannot be written at `output`.
     """
     rules = PUBLISHED_RULES if options.rules == "published" else ()
-    found = [(source.name, raw) for source in sources for raw in source.cases()]
+    found = [raw for source in sources for raw in source.cases()]
     fields = field_names(include_optional=options.fields == "all")
     seen: dict[str, str] = {}
     with StoreWriter(output, fields=fields) as writer:
-        entries = [_take(raw, source, fields, rules, writer, seen) for source, raw in progress(found)]
+        entries = [_take(raw, fields, rules, writer, seen) for raw in progress(found)]
         catalog = _catalog(entries)
         kept = catalog[catalog["status"] == "kept"]
         if kept.empty:
             raise BuildError(f"no case to keep, so {output} is not written: {_outcome(catalog)}")
         designs = dict(zip(kept["case_id"], kept["design_id"], strict=True))
-        splits = split_cases(designs, options.split, options.seed, options.split_fractions)
+        splits = _splits(designs, options, official)
         writer.finish(splits, catalog, _attributes(options, rules, catalog))
     return catalog
 
 
 def _take(
     raw: RawCase,
-    source: str,
     fields: Sequence[str],
     rules: Sequence[Rule],
     writer: StoreWriter,
@@ -132,23 +132,22 @@ def _take(
     """Put a case into the store if it can be read and passes the rules; say what became of it."""
     if raw.case_id in seen:
         duplicate = CaseError(FailureReason.DUPLICATE_CASE, f"also found at {seen[raw.case_id]}")
-        return _entry(raw, source, "failed", str(duplicate))
+        return _entry(raw, "failed", str(duplicate))
     seen[raw.case_id] = raw.location
     try:
-        case = read_case(raw, source, fields)
+        case = read_case(raw, fields)
         content_hash = raw.content_hash()
     except CaseError as error:
-        return _entry(raw, source, "failed", str(error))
+        return _entry(raw, "failed", str(error))
     violated = first_violation(case.statistics, rules)
     if violated is None:
         writer.append(case)
     status: Status = "rejected" if violated else "kept"
-    return _entry(raw, source, status, str(violated or ""), content_hash, case.statistics)
+    return _entry(raw, status, str(violated or ""), content_hash, case.statistics)
 
 
 def _entry(
     raw: RawCase,
-    source: str,
     status: Status,
     reason: str,
     content_hash: str = "",
@@ -158,7 +157,7 @@ def _entry(
     return {
         "case_id": raw.case_id,
         "design_id": raw.design_id,
-        "source": source,
+        "source": raw.source,
         "location": raw.location,
         "content_hash": content_hash,
         "status": status,
@@ -173,15 +172,23 @@ def _catalog(entries: list[dict[str, object]]) -> pd.DataFrame:
     return catalog.astype({name: statistic.dtype for name, statistic in STATISTICS.items()})
 
 
-def read_case(raw: RawCase, source: str, fields: Sequence[str]) -> Case:
+def _splits(
+    designs: Mapping[str, str], options: BuildOptions, official: Mapping[str, Split]
+) -> dict[str, Split]:
+    if options.split != "official":
+        return split_cases(designs, options.split, options.seed, options.split_fractions)
+    if official.keys().isdisjoint(designs):
+        raise BuildError("the sources have no official split; choose --split design or random")
+    return {case_id: official.get(case_id, "train") for case_id in designs}
+
+
+def read_case(raw: RawCase, fields: Sequence[str]) -> Case:
     """Read the final state of one case, with the mesh edges and the statistics.
 
     Parameters
     ----------
     raw : RawCase
         The case as its source holds it.
-    source : str
-        Name of the kind of source.
     fields : sequence of str
         Nodal fields to keep.
 
@@ -205,7 +212,7 @@ def read_case(raw: RawCase, source: str, fields: Sequence[str]) -> Case:
         **{name: step.fields[name] for name in fields},
     }
     statistics = case_statistics(variables, raw.surface())
-    return Case(raw.case_id, raw.design_id, source, variables, statistics=statistics)
+    return Case(raw.case_id, raw.design_id, raw.source, variables, statistics=statistics)
 
 
 def _outcome(catalog: pd.DataFrame) -> str:
@@ -224,9 +231,10 @@ def _attributes(options: BuildOptions, rules: Sequence[Rule], catalog: pd.DataFr
         source: hashlib.sha256("\n".join(sorted(group["content_hash"])).encode()).hexdigest()
         for source, group in catalog.groupby("source")
     }
+    terms = source_terms(catalog.loc[catalog["status"] == "kept", "design_id"])
     return {
         "build": {**asdict(options), "rules": [str(rule) for rule in rules]},
         "source_hashes": hashes,
-        "licence": options.licence,
-        "citation": options.citation,
+        "licence": options.licence or terms.licence,
+        "citation": options.citation or terms.citation,
     }

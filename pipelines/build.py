@@ -1,4 +1,4 @@
-"""``lpbf-build``: raw simulations in, one Zarr store out."""
+"""``lpbf-build``: raw simulations or parts in, one Zarr store out."""
 
 from __future__ import annotations
 
@@ -11,37 +11,64 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from tqdm import tqdm
 
 from lpbf_dataset.build import BuildOptions, build_store
+from lpbf_dataset.sources.base import SourceError
 from lpbf_dataset.sources.netfabb import NetfabbSource
 from pipelines.console import EXIT_INCOMPLETE, add_verbosity, run_command, set_verbosity
+from pipelines.simulate import SimulateOptions, find_parts, run_simulations
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+    from jsonargparse import Namespace
+
+    from lpbf_dataset.simulation.job import PartSource
+
+DEMO_EDGE = 30.0
+"""Longest edge of procedural parts in mm: seconds a part, where the published 60 mm take half a minute."""
 
 
 def build_parser() -> ArgumentParser:
     """Return the command's options."""
     parser = ArgumentParser(
         prog="lpbf-build",
-        description="Build a dataset store from Netfabb results: archives, folders of cases, single cases.",
+        description="Build a dataset store from Netfabb results (archives, folders of cases, cases), "
+        "from parts (STL, OBJ, PLY, 3MF, STEP; folders of them; the Fusion 360 Gallery segmentation "
+        "release), which the embedded solver simulates, or, without a source, from procedural parts.",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
-    parser.add_argument("sources", nargs="+", type=Path, help="zip archives or folders of simulated cases")
+    parser.add_argument("sources", nargs="*", type=Path, help="results or parts; none for procedural parts")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the store to write")
+    parser.add_argument("--count", type=int, default=16, help="number of procedural parts")
+    parser.add_argument("--workers", type=int, default=1, help="parts simulated at a time")
+    parser.add_argument(
+        "--simulations",
+        type=Path | None,
+        help="folder that keeps simulation results, for a later build; by default beside the store",
+    )
     parser.add_class_arguments(BuildOptions)
+    parser.add_class_arguments(SimulateOptions, "simulation")
     add_verbosity(parser)
     return parser
 
 
 def run(arguments: list[str] | None) -> int:
     """Build a store; return the exit code."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     set_verbosity(options)
+    results, parts = find_sources(options.sources)
+    if not options.sources:
+        parts = procedural_parts(options.count, options.seed)
+    if parts:
+        folder = options.simulations or options.output.with_suffix(".simulations")
+        _simulate(parts, folder, options)
+        results += [NetfabbSource(folder / part.name) for part in parts]
     catalog = build_store(
-        [NetfabbSource(path) for path in options.sources],
+        results,
         options.output,
         BuildOptions(**{name: options[name] for name in BuildOptions.__dataclass_fields__}),
         progress=lambda found: tqdm(found, desc="cases", unit="case", disable=options.quiet),
+        official={part.name: split for part in parts if (split := getattr(part, "official_split", None))},
     )
     failed = catalog[catalog["status"] == "failed"]
     for case in failed.itertuples():
@@ -49,6 +76,43 @@ def run(arguments: list[str] | None) -> int:
     if not options.quiet:
         print(summary(catalog, options.output))
     return EXIT_INCOMPLETE if len(failed) else 0
+
+
+def find_sources(paths: Sequence[Path]) -> tuple[list[NetfabbSource], list[PartSource]]:
+    """Tell results from parts by looking.
+
+    Raises
+    ------
+    SourceError
+        If a path holds neither.
+    """
+    results: list[NetfabbSource] = []
+    folders_of_parts: list[Path] = []
+    for path in paths:
+        try:
+            results.append(NetfabbSource(path))
+        except SourceError as no_results:
+            if not path.exists():
+                raise
+            try:
+                find_parts([path])
+            except SourceError:
+                raise no_results from None
+            folders_of_parts.append(path)
+    return results, find_parts(folders_of_parts)
+
+
+def procedural_parts(count: int, seed: int) -> list[PartSource]:
+    """Return the first parts of the sequence named by a seed."""
+    from lpbf_dataset.parts import ProceduralPart
+
+    return [ProceduralPart(index, seed, (DEMO_EDGE, DEMO_EDGE)) for index in range(count)]
+
+
+def _simulate(parts: Sequence[PartSource], folder: Path, options: Namespace) -> None:
+    names = SimulateOptions.__dataclass_fields__
+    setup = SimulateOptions(**{name: options.simulation[name] for name in names}).setup()
+    run_simulations(parts, setup, folder, options.workers, quiet=options.quiet)
 
 
 def summary(catalog: pd.DataFrame, output: Path) -> str:

@@ -8,6 +8,12 @@ Needs the ``solver`` extra (manifold3d).
 """
 
 from lpbf_dataset.parts.families import FAMILIES
-from lpbf_dataset.parts.generate import BODIES_PER_DESIGN, Part, generate_part, generate_parts
+from lpbf_dataset.parts.generate import (
+    BODIES_PER_DESIGN,
+    Part,
+    ProceduralPart,
+    generate_part,
+    generate_parts,
+)
 
-__all__ = ["BODIES_PER_DESIGN", "FAMILIES", "Part", "generate_part", "generate_parts"]
+__all__ = ["BODIES_PER_DESIGN", "FAMILIES", "Part", "ProceduralPart", "generate_part", "generate_parts"]

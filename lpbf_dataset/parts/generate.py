@@ -10,7 +10,7 @@ import trimesh
 
 from lpbf_dataset.parts.draw import Draw
 from lpbf_dataset.parts.families import FAMILIES
-from lpbf_dataset.sources.part_files.placement import place_on_plate
+from lpbf_dataset.sources.part_files import PartGeometry, place_on_plate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,9 +116,7 @@ def generate_part(
         raise ValueError(
             f"longest_edge_mm is {longest_edge_mm}; give two positive lengths, the smaller first"
         )
-    turn, place = divmod(index, _PARTS_PER_ROUND)
-    offset, body = _PLACES[place]
-    design = turn * len(BODIES_PER_DESIGN) + offset
+    design, body = _place(index)
     family = _family(design, seed)
     draw = Draw(
         _stream(seed, _DESIGN_STREAM, design), _stream(seed, _BODY_STREAM, design, body) if body else None
@@ -130,6 +128,39 @@ def generate_part(
     draw.parameters["scale"] = float(edge / mesh.extents.max())
     design_id = f"{family}_{design:06d}"
     return Part(f"{design_id}_{body}", design_id, family, place_on_plate(mesh, edge), draw.parameters)
+
+
+@dataclass(frozen=True)
+class ProceduralPart:
+    """One part of the sequence, not yet built.
+
+    Parameters
+    ----------
+    index, seed, longest_edge_mm
+        As in `generate_part`.
+    """
+
+    index: int
+    seed: int = 0
+    longest_edge_mm: tuple[float, float] = (PUBLISHED_LONGEST_EDGE, PUBLISHED_LONGEST_EDGE)
+
+    @property
+    def name(self) -> str:
+        """Name that the part will have."""
+        design, body = _place(self.index)
+        return f"{_family(design, self.seed)}_{design:06d}_{body}"
+
+    def read(self) -> PartGeometry:
+        """Build the part."""
+        part = generate_part(self.index, self.seed, self.longest_edge_mm)
+        return PartGeometry(part.name, part.design_id, part.mesh)
+
+
+def _place(index: int) -> tuple[int, int]:
+    """Design of a part, and its number among the bodies of this design."""
+    turn, place = divmod(index, _PARTS_PER_ROUND)
+    offset, body = _PLACES[place]
+    return turn * len(BODIES_PER_DESIGN) + offset, body
 
 
 def _family(design: int, seed: int) -> str:

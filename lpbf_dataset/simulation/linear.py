@@ -16,6 +16,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 
+from lpbf_dataset.sources.base import CaseError, FailureReason
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -95,9 +97,14 @@ def condenses() -> bool:
 class _SuperLU:
     def __init__(self, matrix: sparse.csr_array) -> None:
         full = (matrix + sparse.triu(matrix, 1).T).tocsc()
-        self._factor = linalg.splu(
-            full, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
+        try:
+            self._factor = linalg.splu(
+                full, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+            )
+        except RuntimeError as error:
+            raise CaseError(
+                FailureReason.SOLVER_FAILED, f"the linear system cannot be solved: {error}"
+            ) from error
 
     def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._factor.solve(load)
@@ -145,7 +152,10 @@ def _solve_dense(matrix: NDArray[np.float64], load: NDArray[np.float64]) -> NDAr
         integer(len(matrix)),
     )
     if failed:
-        raise ValueError("the linear system cannot be solved: the condensed matrix is not positive definite")
+        raise CaseError(
+            FailureReason.SOLVER_FAILED,
+            "the linear system cannot be solved: the condensed matrix is not positive definite",
+        )
     return answer
 
 
@@ -206,8 +216,9 @@ class _Pardiso:
             answer,
         )
         if error:
-            raise ValueError(
-                f"the linear system cannot be solved: {_ERRORS.get(error, f'PARDISO error {error}')}"
+            raise CaseError(
+                FailureReason.SOLVER_FAILED,
+                f"the linear system cannot be solved: {_ERRORS.get(error, f'PARDISO error {error}')}",
             )
 
 

@@ -120,12 +120,12 @@ def simulate(
 
     Raises
     ------
-    ValueError
-        If the surface is not closed, needs too fine a grid, or does not stand on the plate.
+    CaseError
+        If the surface is not closed, needs too fine a grid, or is too thin for the cells.
     """
     settings = settings or SimulationSettings()
     clock = _Clock()
-    triangles = place_on_plate(surface.triangles, settings.longest_edge)
+    triangles = set_down(surface.triangles)
     with clock.stage("voxels"):
         grid = voxelise(triangles, cell_height=settings.cell_height, group_cells=settings.group_cells)
         grid, islands = drop_islands(grid)
@@ -148,14 +148,12 @@ def simulate(
     return Simulation(build.steps, grid.count, log)
 
 
-def place_on_plate(triangles: NDArray[np.floating], longest_edge: float | None) -> NDArray[np.float64]:
-    """Scale a surface to a longest edge, if one is given, and set it down on z = 0.
+def set_down(triangles: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Move a surface vertically until it stands on z = 0.
 
     Parameters
     ----------
     triangles : (n, 3, 3) ndarray
-        In mm.
-    longest_edge : float or None
         In mm.
 
     Returns
@@ -164,12 +162,8 @@ def place_on_plate(triangles: NDArray[np.floating], longest_edge: float | None) 
         In mm.
     """
     placed = np.array(triangles, dtype=np.float64)
-    if len(placed) == 0:
-        return placed
-    if longest_edge is not None:
-        extent = placed.max(axis=(0, 1)) - placed.min(axis=(0, 1))
-        placed *= longest_edge / extent.max()
-    placed[:, :, 2] -= placed[:, :, 2].min()
+    if len(placed):
+        placed[:, :, 2] -= placed[:, :, 2].min()
     return placed
 
 

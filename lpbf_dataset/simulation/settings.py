@@ -19,9 +19,6 @@ class SimulationSettings:
         Finest cells in a layer group; a power of two lets the mesh coarsen most.
     plate_depth : float
         Thickness of the build plate in mm.
-    longest_edge : float or None
-        Scale the part so that the longest edge of its bounding box has this length, mm; None keeps
-        its size.
     dwell : float
         Time between layers in s.
     laser_power : float
@@ -38,7 +35,6 @@ class SimulationSettings:
     layers_per_cell: int = 20
     group_cells: int = 4
     plate_depth: float = 25.0
-    longest_edge: float | None = None
     dwell: float = 20.0
     laser_power: float = 250.0
     absorption: float = 0.4
@@ -48,17 +44,10 @@ class SimulationSettings:
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if not value > 0:
                 raise ValueError(f"{name} must be positive, not {value}")
 
     @property
     def cell_height(self) -> float:
         """Height of the finest cell, mm."""
         return self.layer_thickness * self.layers_per_cell
-
-
-PRESETS: dict[str, SimulationSettings] = {
-    "netfabb": SimulationSettings(),
-    # Layers and scale of the published data set, inferred from its statistics.
-    "published": SimulationSettings(layer_thickness=0.03, longest_edge=60.0),
-}

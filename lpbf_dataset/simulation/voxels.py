@@ -9,6 +9,8 @@ import numba
 import numpy as np
 from scipy import ndimage
 
+from lpbf_dataset.sources.base import CaseError, FailureReason
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -72,32 +74,40 @@ def voxelise(triangles: NDArray[np.floating], *, cell_height: float, group_cells
 
     Raises
     ------
-    ValueError
+    CaseError
         If the surface is empty, not finite, flat, open, or needs more than `MAX_VOXELS`.
     """
     corners = np.asarray(triangles, dtype=np.float64)
     if len(corners) == 0:
-        raise ValueError("the surface has no triangles; export the part as a closed mesh")
+        raise CaseError(
+            FailureReason.EMPTY_GEOMETRY, "the surface has no triangles; export the part as a closed mesh"
+        )
     if not np.isfinite(corners).all():
-        raise ValueError("the surface has vertices that are not finite; repair the mesh")
+        raise CaseError(
+            FailureReason.MALFORMED_FILE, "the surface has vertices that are not finite; repair the mesh"
+        )
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
     if np.any(high - low <= 0.0):
-        raise ValueError("the surface is flat along one axis; a part needs a volume")
+        raise CaseError(
+            FailureReason.ZERO_VOLUME, "the surface is flat along one axis; a part needs a volume"
+        )
     base_cells = np.ceil((high - low)[:2] / (CELLS_PER_BASE * cell_height)).astype(int)
     layers = int(np.ceil(high[2] / cell_height / group_cells)) * group_cells
     shape = (*(base_cells * CELLS_PER_BASE), layers)
     if np.prod(shape, dtype=float) > MAX_VOXELS:
-        raise ValueError(
+        raise CaseError(
+            FailureReason.TOO_LARGE,
             f"the part needs a grid of {shape[0]} x {shape[1]} x {shape[2]} voxels; "
-            "scale it down or choose a larger cell"
+            "scale it down or choose a larger cell",
         )
     cell = np.array([*((high - low)[:2] / shape[:2]), cell_height])
     origin = np.array([low[0], low[1], 0.0])
     solid, pierced, unclosed = _fill_columns(corners, origin, cell, shape)
     if unclosed > _MAX_OPEN_COLUMNS * max(pierced, 1):
-        raise ValueError(
+        raise CaseError(
+            FailureReason.OPEN_SURFACE,
             f"the surface is not closed: {unclosed} of {pierced} vertical lines through it enter "
-            "and never leave; repair the mesh"
+            "and never leave; repair the mesh",
         )
     return VoxelGrid(solid, origin, cell)
 
@@ -217,7 +227,7 @@ def drop_islands(grid: VoxelGrid) -> tuple[VoxelGrid, list[int]]:
 
     Raises
     ------
-    ValueError
+    CaseError
         If most of the part would be left out: it is thinner than the cells, or floats.
     """
     labels, count = ndimage.label(grid.solid, ndimage.generate_binary_structure(3, 3))
@@ -227,9 +237,10 @@ def drop_islands(grid: VoxelGrid) -> tuple[VoxelGrid, list[int]]:
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     dropped = sorted((int(n) for n in sizes[~standing[1:]]), reverse=True)
     if sum(dropped) >= grid.count / 2:
-        raise ValueError(
+        raise CaseError(
+            FailureReason.TOO_THIN,
             f"{sum(dropped)} of {grid.count} voxels do not hang together with the plate; "
-            "the part is thinner than the cells: scale it up or choose a smaller cell"
+            "the part is thinner than the cells: scale it up or choose a smaller cell",
         )
     if not dropped:
         return grid, []

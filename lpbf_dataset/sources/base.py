@@ -54,7 +54,11 @@ class FailureReason(StrEnum):
     TOO_MANY_BODIES = "too_many_bodies"
     """A part file holds more separate bodies than any part has."""
     TOO_LARGE = "too_large"
-    """The file is larger, or unpacks to more, than is read."""
+    """The file is larger, or unpacks to more, than is read; or the part needs too many cells."""
+    TOO_THIN = "too_thin"
+    """Most of the part is thinner than the cells of the solver."""
+    SOLVER_FAILED = "solver_failed"
+    """The equations of the simulation could not be solved."""
 
 
 class CaseError(Exception):
@@ -141,6 +145,10 @@ class RawCase(Protocol):
         """Name of the parent CAD model."""
 
     @property
+    def source(self) -> str:
+        """Name of what computed the case, for example ``"netfabb"``."""
+
+    @property
     def location(self) -> str:
         """Where the case lies, for messages and the catalog."""
 
@@ -160,18 +168,20 @@ class RawCase(Protocol):
 class Source(Protocol):
     """A place that holds simulated cases."""
 
-    name: str
-    """Name of the kind of source, stored with each case."""
-
     def cases(self) -> Iterator[RawCase]:
         """Yield the cases in a fixed order, whether they can be read or not."""
 
 
-_BODY_OF_DESIGN = (
-    re.compile(r"(?P<design>\d+_[0-9a-f]{8})_+[0-9a-z]+", re.IGNORECASE),
-    re.compile(r"(?P<design>(?:bracket|bridge|flange|gear|lattice|overhang|ring|thin_wall)_\d{6,})_\d+"),
+FUSION_360_DESIGN = re.compile(r"\d+_[0-9a-f]{8}", re.IGNORECASE)
+"""Names of the designs of the Fusion 360 Gallery."""
+
+PROCEDURAL_DESIGN = re.compile(r"(?:bracket|bridge|flange|gear|lattice|overhang|ring|thin_wall)_\d{6,}")
+"""Names of the designs of `lpbf_dataset.parts`."""
+
+_BODY_OF_DESIGN = tuple(
+    re.compile(rf"(?P<design>{design.pattern})_+[0-9a-z]+", re.IGNORECASE)
+    for design in (FUSION_360_DESIGN, PROCEDURAL_DESIGN)
 )
-"""Names of Fusion 360 Gallery bodies, and of the procedural parts of `lpbf_dataset.parts`."""
 
 
 def parent_design(case_id: str, part_name: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Read STL files, binary or ASCII, from bytes that are not trusted."""
+"""STL files: read from bytes that are not trusted, binary or ASCII, and written in binary."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 _HEADER_BYTES = 84
@@ -41,6 +43,26 @@ def parse_stl(data: bytes) -> NDArray[np.float32]:
     if not np.isfinite(triangles).all():
         raise ValueError("a corner is not finite")
     return triangles
+
+
+def write_stl(path: Path, triangles: NDArray[np.floating]) -> None:
+    """Write a binary STL file.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    triangles : (n, 3, 3) ndarray
+        Corners of each triangle, anticlockwise seen from outside, in mm.
+    """
+    facets = np.zeros(len(triangles), _FACET)
+    facets["corners"] = triangles
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    # The format has a zero vector stand for a triangle without a normal.
+    facets["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
+    header = b"lpbf-toolkit, lengths in mm".ljust(_HEADER_BYTES - 4)
+    path.write_bytes(header + len(facets).to_bytes(4, "little") + facets.tobytes())
 
 
 def _declared_size(data: bytes) -> int:

@@ -20,6 +20,7 @@ class FakeCase:
     stress: float = 100.0
     design_id: str = "design"
     location: str = "memory"
+    source: str = "fake"
     error: CaseError | None = None
 
     def content_hash(self) -> str:
@@ -47,7 +48,6 @@ class FakeCase:
 @dataclass
 class FakeSource:
     found: list[FakeCase] = field(default_factory=list)
-    name: str = "fake"
 
     def cases(self):
         return iter(self.found)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RESULTS_FOLDER = "results"
 CASE_FILE = "mechanical.case"
 LOG_FILE = "mechanical.out"
+PROVENANCE_FILE = "provenance.json"
+"""Written by other solvers that use the layout of Netfabb; says what computed the results."""
 
 
 class ResultName(NamedTuple):

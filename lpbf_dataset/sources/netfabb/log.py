@@ -6,11 +6,17 @@ import re
 
 from lpbf_dataset.sources.base import FailureReason
 
-SUCCESS_MARKS = ("END Autodesk AM Process Simulation",)
+EMBEDDED_SOLVER_SUCCESS = "END LPBF toolkit simulation"
+"""Last line of a successful run of the embedded solver."""
+
+SUCCESS_MARKS = ("END Autodesk AM Process Simulation", EMBEDDED_SOLVER_SUCCESS)
 """Beginnings of the line that ends a successful run."""
 
-_TERMINATED = "Analysis terminated"
+TERMINATED = "Analysis terminated"
+"""Beginning of the line with which a solver gives up."""
+
 _RUN_BEGINS = "\nAutodesk AM Process Simulation v"
+_TERMINATION = re.compile(rf"{TERMINATED}[^\r\n]*")
 _SUCCESS = re.compile(rf"^[ \t]*(?:{'|'.join(map(re.escape, SUCCESS_MARKS))})", re.MULTILINE)
 
 
@@ -29,8 +35,8 @@ def failure(log: bytes) -> tuple[FailureReason, str] | None:
         not reach one of `SUCCESS_MARKS`, each with a remark; None after a success.
     """
     text = log.decode("latin-1")
-    if _TERMINATED in text:
-        return FailureReason.ANALYSIS_TERMINATED, f"the solver reports {_TERMINATED!r}"
+    if terminated := _TERMINATION.search(text):
+        return FailureReason.ANALYSIS_TERMINATED, f"the solver reports {terminated[0].strip()!r}"
     # One log may hold several runs one after another: a quick estimate of the cost ends in success
     # before the analysis proper begins.
     if _SUCCESS.search(text, max(text.rfind(_RUN_BEGINS), 0)):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lpbf_dataset.sources.archive import FolderArchive, open_archive
 from lpbf_dataset.sources.base import CaseError, FailureReason, SourceError, Surface, parent_design
-from lpbf_dataset.sources.netfabb.layout import CASE_FILE, find_case_folders, hashed_files, join
+from lpbf_dataset.sources.netfabb.layout import (
+    CASE_FILE,
+    PROVENANCE_FILE,
+    find_case_folders,
+    hashed_files,
+    join,
+)
 from lpbf_dataset.sources.netfabb.results import Results
 from lpbf_dataset.sources.stl import parse_stl
 
@@ -44,6 +51,17 @@ class NetfabbCase:
     def design_id(self) -> str:
         """Name of the parent CAD model."""
         return parent_design(self.case_id, self.part_file)
+
+    @property
+    def source(self) -> str:
+        """Name of what computed the results: "netfabb", or what their provenance names."""
+        archive = open_archive(self.path)
+        if PROVENANCE_FILE not in archive.files(self.folder):
+            return "netfabb"
+        try:
+            return str(json.loads(archive.read(join(self.folder, PROVENANCE_FILE)))["solver"])
+        except (CaseError, ValueError, KeyError, TypeError, RecursionError):
+            return "unknown"
 
     @property
     def location(self) -> str:
@@ -123,8 +141,6 @@ class NetfabbSource:
     SourceError
         If there is no such path, it is neither a folder nor a zip archive, or it holds no case.
     """
-
-    name = "netfabb"
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)

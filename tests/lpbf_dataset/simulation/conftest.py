@@ -52,4 +52,4 @@ def random_solid() -> np.ndarray:
 @pytest.fixture
 def plain() -> Material:
     """Return Inconel 625 with the same inherent strain everywhere."""
-    return replace(MATERIALS["IN625"], relaxation=None)
+    return replace(MATERIALS["inconel625"], relaxation=None)

@@ -8,7 +8,7 @@ import trimesh
 
 from lpbf_dataset.simulation.inherent_strain import EdgeRelaxation, cell_strain, slice_surface, voxel_strain
 from lpbf_dataset.simulation.octree import build_mesh
-from lpbf_dataset.simulation.process import place_on_plate
+from lpbf_dataset.simulation.process import set_down
 from lpbf_dataset.simulation.voxels import voxelise
 
 LAW = EdgeRelaxation(strength=0.7, along=0.6, reach=2.0, run=4.0)
@@ -36,7 +36,7 @@ def strain_of_plate(angle: float = 0.0) -> tuple:
     """Return the strain of a 24 x 3 mm wall turned about z, by voxel, with the voxel centres along it."""
     wall = trimesh.creation.box((24.0, 3.0, 2.0))
     wall.apply_transform(trimesh.transformations.rotation_matrix(angle, (0, 0, 1)))
-    triangles = place_on_plate(wall.triangles, None)
+    triangles = set_down(wall.triangles)
     grid = voxelise(triangles, cell_height=0.5, group_cells=4)
     voxel, strain = voxel_strain(grid, triangles, -0.01, LAW)
     x, y = grid.centres(0)[voxel[:, 0]], grid.centres(1)[voxel[:, 1]]
@@ -72,7 +72,7 @@ def test_law_turns_with_the_part() -> None:
 
 def test_cells_take_the_mean_of_their_voxels() -> None:
     box = trimesh.creation.box((16.0, 14.0, 3.0))
-    triangles = place_on_plate(box.triangles, None)
+    triangles = set_down(box.triangles)
     grid = voxelise(triangles, cell_height=0.5, group_cells=4)
     mesh = build_mesh(grid, group_cells=4, plate_depth=25.0)
     voxel, strain = voxel_strain(grid, triangles, -0.01, LAW)

@@ -9,7 +9,7 @@ import pytest
 import trimesh
 
 from lpbf_dataset.simulation.octree import _EDGES, _FACES, build_mesh, interpolation, values_at_height
-from lpbf_dataset.simulation.process import place_on_plate
+from lpbf_dataset.simulation.process import set_down
 from lpbf_dataset.simulation.voxels import voxelise
 
 
@@ -110,7 +110,7 @@ def test_values_at_height_come_from_the_nearest_node(mesh_of, random_solid) -> N
 
 def test_step2_is_netfabbs_mesh(step2) -> None:
     surface = trimesh.load(step2 / "20163_3742f394_3_tivus.stl")
-    grid = voxelise(place_on_plate(surface.triangles, None), cell_height=0.8, group_cells=4)
+    grid = voxelise(set_down(surface.triangles), cell_height=0.8, group_cells=4)
     mesh = build_mesh(grid, group_cells=4, plate_depth=25.0)
     # "Number of refined elements" and "nodes" of the solver's log, group by group.
     counts = [(mesh.active_cells(g).stop, mesh.active_nodes(g).stop) for g in (1, 2, 3)]

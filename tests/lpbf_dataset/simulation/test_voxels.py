@@ -8,8 +8,10 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lpbf_dataset.simulation.process import place_on_plate
+from lpbf_dataset.simulation.process import set_down
 from lpbf_dataset.simulation.voxels import VoxelGrid, drop_islands, voxelise
+from lpbf_dataset.sources.base import CaseError
+from lpbf_dataset.sources.part_files import place_on_plate
 
 _BOX = trimesh.creation.box((10.0, 10.0, 10.0))
 LIDLESS_BOX = _BOX.triangles[_BOX.face_normals[:, 2] < 0.5]
@@ -46,7 +48,7 @@ def test_voxels_agree_with_solid_angles(shape: str, axis: tuple[float, ...], ang
     }[shape]
     mesh = make()
     mesh.apply_transform(trimesh.transformations.rotation_matrix(angle, axis))
-    triangles = place_on_plate(mesh.triangles, None)
+    triangles = set_down(mesh.triangles)
     grid = voxelise(triangles, cell_height=0.5, group_cells=4)
     some = np.random.default_rng(0).choice(grid.solid.size, 2000, replace=False)
     points = centres(grid).reshape(-1, 3)[some]
@@ -56,9 +58,7 @@ def test_voxels_agree_with_solid_angles(shape: str, axis: tuple[float, ...], ang
 def test_columns_through_edges_and_vertices_pierce_once() -> None:
     # A box whose diagonals and vertical faces run exactly through voxel centres.
     box = trimesh.creation.box((16.0, 16.0, 4.0))
-    grid = voxelise(
-        place_on_plate(box.subdivide().subdivide().triangles, None), cell_height=0.5, group_cells=4
-    )
+    grid = voxelise(set_down(box.subdivide().subdivide().triangles), cell_height=0.5, group_cells=4)
     assert grid.solid.all()
     assert grid.solid.shape == (32, 32, 8)
 
@@ -67,14 +67,14 @@ def test_cavity_is_empty() -> None:
     outer = trimesh.creation.box((10.0, 10.0, 10.0))
     inner = trimesh.creation.box((4.0, 4.0, 4.0))
     inner.invert()
-    triangles = place_on_plate(np.concatenate([outer.triangles, inner.triangles]), None)
+    triangles = set_down(np.concatenate([outer.triangles, inner.triangles]))
     grid = voxelise(triangles, cell_height=0.5, group_cells=4)
     assert grid.count * grid.cell.prod() == pytest.approx(1000.0 - 64.0, rel=0.05)
 
 
 def test_footprint_is_cut_into_whole_base_cells() -> None:
     box = trimesh.creation.box((60.0, 30.0, 12.0))
-    grid = voxelise(place_on_plate(box.triangles, None), cell_height=0.6, group_cells=4)
+    grid = voxelise(set_down(box.triangles), cell_height=0.6, group_cells=4)
     # 60 mm needs four base cells of at most 19.2 mm, 30 mm two: aspect ratio 0.6 / 0.46875 = 1.28.
     assert grid.solid.shape == (128, 64, 20)
     np.testing.assert_allclose(grid.cell, [0.46875, 0.46875, 0.6])
@@ -91,8 +91,8 @@ def test_footprint_is_cut_into_whole_base_cells() -> None:
     ],
 )
 def test_bad_surfaces_are_named(triangles: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        voxelise(place_on_plate(triangles, None), cell_height=0.8, group_cells=4)
+    with pytest.raises(CaseError, match=message):
+        voxelise(set_down(triangles), cell_height=0.8, group_cells=4)
 
 
 def test_islands_are_left_out_and_reported() -> None:
@@ -109,13 +109,13 @@ def test_islands_are_left_out_and_reported() -> None:
 def test_a_part_in_the_air_is_refused() -> None:
     solid = np.zeros((32, 32, 4), dtype=bool)
     solid[:, :, 2] = True
-    with pytest.raises(ValueError, match="plate"):
+    with pytest.raises(CaseError, match="plate"):
         drop_islands(VoxelGrid(solid, np.zeros(3), np.ones(3)))
 
 
 def test_step2_has_the_voxels_of_netfabb(step2) -> None:
     surface = trimesh.load(step2 / "20163_3742f394_3_tivus.stl")
-    grid = voxelise(place_on_plate(surface.triangles, None), cell_height=0.8, group_cells=4)
+    grid = voxelise(set_down(surface.triangles), cell_height=0.8, group_cells=4)
     assert grid.count == 5160
     assert drop_islands(grid)[1] == []
 
@@ -125,7 +125,7 @@ def test_real_parts_keep_their_volume(shared_data) -> None:
     lost = []
     for path in sorted((shared_data / "geometry" / "fusion360").glob("*.stl")):
         surface = trimesh.load(path)
-        grid = voxelise(place_on_plate(surface.triangles, 60.0), cell_height=0.6, group_cells=4)
+        grid = voxelise(place_on_plate(surface, 60.0).triangles, cell_height=0.6, group_cells=4)
         scale = 60.0 / surface.extents.max()
         if abs(grid.count * grid.cell.prod() / (abs(surface.volume) * scale**3) - 1.0) > 0.05:
             lost.append(path.stem)

@@ -1,0 +1,208 @@
+"""Simulating parts one by one or many at a time, each into a result folder that is never half written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import lpbf_dataset
+from lpbf_dataset.simulation.process import simulate
+from lpbf_dataset.simulation.results import write_failure, write_success
+from lpbf_dataset.simulation.settings import SimulationSettings
+from lpbf_dataset.sources.base import CaseError
+from lpbf_dataset.sources.netfabb import LOG_FILE, PROVENANCE_FILE
+from lpbf_dataset.sources.netfabb.log import failure
+from lpbf_dataset.sources.part_files import PartGeometry, place_on_plate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.simulation.materials import Material
+
+
+class PartSource(Protocol):
+    """A part that has not been read yet; picklable."""
+
+    @property
+    def name(self) -> str:
+        """Unique name of the part, which becomes that of its result folder."""
+
+    def read(self) -> PartGeometry:
+        """Read the part.  Raises `CaseError`."""
+
+
+@dataclass(frozen=True)
+class PartSetup:
+    """How a part is placed on the plate, of what and how it is printed.
+
+    Parameters
+    ----------
+    material : Material
+        What it is made of.
+    settings : SimulationSettings
+        How it is printed and meshed.
+    scale_to : float or None
+        Length of its longest edge in mm; None keeps its size.
+    orient : str or tuple of 3 float
+        Axis of the part that points up, or angles in degrees; see `place_on_plate`.
+    """
+
+    material: Material
+    settings: SimulationSettings = field(default_factory=SimulationSettings)
+    scale_to: float | None = None
+    orient: str | tuple[float, float, float] = "as-is"
+
+
+class SimulationAbortedError(ValueError):
+    """The simulation of many parts ended early; the parts that were finished are kept."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one part.
+
+    Parameters
+    ----------
+    name : str
+        Name of the part.
+    status : {"simulated", "reused", "failed"}
+        Whether it was simulated now, had been before with the same input, or cannot be.
+    detail : str
+        Reason of a failure, else empty.
+    warnings : tuple of str
+        What was odd about the part, and what was done about it.
+    """
+
+    name: str
+    status: Literal["simulated", "reused", "failed"]
+    detail: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def simulate_parts(
+    parts: Sequence[PartSource], setup: PartSetup, output: Path, workers: int = 1
+) -> Iterator[Outcome]:
+    """Simulate parts into ``output/<name>``, several at a time.
+
+    A part that was simulated there before with the same surface, setup and version of the solver
+    is left as it is.
+
+    Parameters
+    ----------
+    parts : sequence of PartSource
+        What to simulate; names are unique.
+    setup : PartSetup
+        How, the same for all.
+    output : Path
+        Folder of the result folders.
+    workers : int
+        Processes.
+
+    Yields
+    ------
+    Outcome
+        Of each part, as they finish.
+
+    Raises
+    ------
+    SimulationAbortedError
+        If one of the processes dies.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    if workers == 1:
+        yield from (simulate_part(part, setup, output) for part in parts)
+        return
+    # Spawned, not forked: forked children inherit the locks of the parent's threads.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _limit_threads, ((os.cpu_count() or 1) // workers,)) as pool:
+        futures = [pool.submit(simulate_part, part, setup, output) for part in parts]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise SimulationAbortedError(
+                f"a process died, most likely for lack of memory; what is finished lies in {output} and is "
+                f"kept: run again with fewer workers than {workers}"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _limit_threads(threads: int) -> None:
+    """Share the cores out; read when the linear algebra is loaded, which happens with the first part."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, str(max(1, threads)))
+
+
+def simulate_part(part: PartSource, setup: PartSetup, output: Path) -> Outcome:
+    """Simulate one part into ``output/<name>``, whole or not at all.
+
+    Parameters
+    ----------
+    part : PartSource
+        What to simulate.
+    setup : PartSetup
+        How.
+    output : Path
+        Folder of the result folders, which exists.
+
+    Returns
+    -------
+    Outcome
+        A part that cannot be simulated is a failed outcome, with a log that says why, not an error.
+    """
+    folder = output / part.name
+    partial = output / f".{part.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    provenance = _describe(part.name, setup)
+    warnings: list[str] = []
+    try:
+        geometry = part.read()
+        warnings += geometry.warnings
+        triangles = place_on_plate(geometry.mesh, setup.scale_to, setup.orient).triangles
+        provenance["surface"] = hashlib.sha256(triangles.astype("<f4").tobytes()).hexdigest()
+        if _is_done(folder, provenance):
+            return Outcome(part.name, "reused", warnings=tuple(warnings))
+        simulation = simulate(_Surface(triangles), setup.material, setup.settings)
+        warnings += [f"left out {voxels} voxels that nothing holds" for voxels in simulation.log.islands]
+        partial.mkdir()
+        write_success(partial, part.name, triangles, simulation, provenance, warnings)
+    except CaseError as error:
+        outcome = Outcome(part.name, "failed", str(error), tuple(warnings))
+        partial.mkdir()
+        write_failure(partial, part.name, str(error), provenance, warnings)
+    else:
+        outcome = Outcome(part.name, "simulated", warnings=tuple(warnings))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Surface:
+    triangles: NDArray[np.float64]
+
+
+def _describe(name: str, setup: PartSetup) -> dict[str, object]:
+    """Everything that decides the result but the surface itself, as JSON values."""
+    return json.loads(json.dumps({"part": name, "version": lpbf_dataset.__version__, **asdict(setup)}))
+
+
+def _is_done(folder: Path, provenance: dict[str, object]) -> bool:
+    try:
+        stored = json.loads((folder / PROVENANCE_FILE).read_bytes())
+        log = (folder / LOG_FILE).read_bytes()
+    except (OSError, ValueError):
+        return False
+    return all(stored.get(key) == value for key, value in provenance.items()) and failure(log) is None
