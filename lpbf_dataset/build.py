@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -44,7 +45,8 @@ class BuildOptions:
     Parameters
     ----------
     fields : {"basic", "all"}
-        Displacement, von Mises stress and temperature, or every nodal field of the source.
+        Displacement, von Mises stress and temperature, or besides these every nodal field that all
+        cases have.
     rules : {"published", "none"}
         Keep the cases that pass the published selection, or every case that can be read.
     split : {"design", "random", "official"}
@@ -108,7 +110,7 @@ def build_store(
     """
     rules = PUBLISHED_RULES if options.rules == "published" else ()
     found = [raw for source in sources for raw in source.cases()]
-    fields = field_names(include_optional=options.fields == "all")
+    fields = _common_fields(found) if options.fields == "all" else field_names(include_optional=False)
     seen: dict[str, str] = {}
     with StoreWriter(output, fields=fields) as writer:
         entries = [_take(raw, fields, rules, writer, seen) for raw in progress(found)]
@@ -120,6 +122,17 @@ def build_store(
         splits = _splits(designs, options, official)
         writer.finish(splits, catalog, _attributes(options, rules, catalog))
     return catalog
+
+
+def _common_fields(cases: Iterable[RawCase]) -> tuple[str, ...]:
+    """Name the basic fields, and the optional ones that every case has which can be read."""
+    common = set(field_names(include_optional=True))
+    for case in cases:
+        # A case that cannot be read is accounted for when its turn comes.
+        with suppress(CaseError):
+            common &= set(case.field_names())
+    common |= set(field_names(include_optional=False))
+    return tuple(name for name in field_names(include_optional=True) if name in common)
 
 
 def _take(

@@ -104,7 +104,7 @@ def _orientation(text: str) -> str | tuple[float, float, float]:
 def run_simulations(
     parts: Sequence[PartSource], setup: PartSetup, output: Path, workers: int, *, quiet: bool
 ) -> list[Outcome]:
-    """Simulate parts with a progress bar, reporting warnings and failures as they come."""
+    """Simulate parts with a progress bar, reporting warnings as they come."""
     outcomes = []
     bar = tqdm(total=len(parts), desc="parts", unit="part", disable=quiet)
     with bar:
@@ -114,8 +114,6 @@ def run_simulations(
             if not quiet:
                 for warning in outcome.warnings:
                     bar.write(f"warning: {outcome.name}: {warning}", file=sys.stderr)
-            if outcome.status == "failed":
-                bar.write(f"failed: {outcome.name}: {outcome.detail}", file=sys.stderr)
     return outcomes
 
 
@@ -165,6 +163,9 @@ def run(arguments: list[str] | None) -> int:
         find_parts(options.parts), chosen.setup(), options.output, options.workers, quiet=options.quiet
     )
     counts = Counter(outcome.status for outcome in outcomes)
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            print(f"failed: {outcome.name}: {outcome.detail}", file=sys.stderr)
     if not options.quiet:
         print(
             f"{options.output}: {counts['simulated']} simulated, {counts['reused']} done before, "

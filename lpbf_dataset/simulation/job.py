@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import lpbf_dataset
+from lpbf_dataset.mesh import aspect_ratios, cell_volumes
 from lpbf_dataset.simulation.process import simulate
 from lpbf_dataset.simulation.results import write_failure, write_success
 from lpbf_dataset.simulation.settings import SimulationSettings
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lpbf_dataset.simulation.materials import Material
+    from lpbf_dataset.simulation.process import Simulation
+
+
+VOLUME_TOLERANCE = 0.1
+"""Relative error of the meshed volume above which a user is warned; voxels at 60 mm keep it under 3 %."""
+
+MAX_ASPECT_RATIO = 3.0
+"""Aspect ratio of cells above which the published selection rejects a case (FLARE, arXiv 2508.12594)."""
 
 
 class PartSource(Protocol):
@@ -170,12 +179,13 @@ def simulate_part(part: PartSource, setup: PartSetup, output: Path) -> Outcome:
     try:
         geometry = part.read()
         warnings += geometry.warnings
-        triangles = place_on_plate(geometry.mesh, setup.scale_to, setup.orient).triangles
+        placed = place_on_plate(geometry.mesh, setup.scale_to, setup.orient)
+        triangles = placed.triangles
         provenance["surface"] = hashlib.sha256(triangles.astype("<f4").tobytes()).hexdigest()
         if _is_done(folder, provenance):
             return Outcome(part.name, "reused", warnings=tuple(warnings))
         simulation = simulate(_Surface(triangles), setup.material, setup.settings)
-        warnings += [f"left out {voxels} voxels that nothing holds" for voxels in simulation.log.islands]
+        warnings += _remarks(simulation, placed.volume)
         partial.mkdir()
         write_success(partial, part.name, triangles, simulation, provenance, warnings)
     except CaseError as error:
@@ -187,6 +197,18 @@ def simulate_part(part: PartSource, setup: PartSetup, output: Path) -> Outcome:
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return outcome
+
+
+def _remarks(simulation: Simulation, volume: float) -> Iterator[str]:
+    """Yield what a user should know about how the mesh stands for the part, whose volume is in mm3."""
+    for voxels in simulation.log.islands:
+        yield f"left out an island of {voxels} voxels that nothing holds"
+    part = simulation.steps[-1]
+    meshed = float(cell_volumes(part.points, part.cells).sum())
+    if abs(meshed / volume - 1.0) > VOLUME_TOLERANCE:
+        yield f"the mesh has {meshed / volume:.0%} of the part's volume: features are thinner than the cells"
+    if (ratio := float(aspect_ratios(part.points, part.cells).max())) > MAX_ASPECT_RATIO:
+        yield f"cells have an aspect ratio of {ratio:.1f}: the part is narrow, choose a smaller finest cell"
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,9 @@ class RawCase(Protocol):
     def content_hash(self) -> str:
         """Hash of the files that make up the case; equal whether zipped or unpacked."""
 
+    def field_names(self) -> Sequence[str]:
+        """Name the fields that the case has, without reading them.  Raises `CaseError`."""
+
     def steps(self, fields: Collection[str] | None = None) -> Sequence[Step]:
         """Read every step, each with its own mesh.  Raises `CaseError`."""
 

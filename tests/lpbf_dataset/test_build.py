@@ -22,6 +22,7 @@ class FakeCase:
     location: str = "memory"
     source: str = "fake"
     error: CaseError | None = None
+    without: tuple[str, ...] = ()
 
     def content_hash(self) -> str:
         return f"hash of {self.case_id}"
@@ -33,10 +34,19 @@ class FakeCase:
             "displacement": np.full((8, 3), 0.1, dtype=np.float32),
             "von_mises_stress": np.full(8, self.stress, dtype=np.float32),
             "temperature": np.full(8, 25, dtype=np.float32),
+            "cauchy_stress": np.zeros((8, 6), dtype=np.float32),
+            "elastic_strain": np.zeros((8, 6), dtype=np.float32),
         }
-        chosen = {name: everything[name] for name in everything if fields is None or name in fields}
+        chosen = {
+            name: everything[name]
+            for name in everything
+            if name not in self.without and (fields is None or name in fields)
+        }
         cells = np.arange(8, dtype=np.int32)[None]
         return Step(8, "removed", 1.0, CORNERS.astype(np.float32), cells, chosen)
+
+    def field_names(self) -> list[str]:
+        return list(self.final_step().fields)
 
     def steps(self, fields=None) -> list[Step]:
         return [self.final_step(fields)]
@@ -99,10 +109,21 @@ def test_an_empty_source_is_said_to_be_empty(tmp_path):
         build_store([FakeSource()], tmp_path / "s.zarr", BuildOptions())
 
 
-def test_a_case_without_a_wanted_field_fails_alone(tmp_path):
-    source = FakeSource([FakeCase("good")])
-    with pytest.raises(BuildError, match="missing_file: memory has no cauchy_stress"):
-        build_store([source], tmp_path / "s.zarr", BuildOptions(fields="all"))
+def test_a_case_without_a_basic_field_fails_alone(tmp_path):
+    source = FakeSource([FakeCase("good"), FakeCase("cold", without=("temperature",))])
+    catalog = build_store([source], tmp_path / "s.zarr", BuildOptions())
+    assert list(catalog["status"]) == ["kept", "failed"]
+    assert catalog["reason"].iloc[1] == "missing_file: memory has no temperature"
+
+
+def test_all_fields_are_those_that_every_case_has(tmp_path):
+    broken = CaseError(FailureReason.NO_CASE_FILE, "nothing there")
+    rich, poor = FakeCase("rich"), FakeCase("poor", without=("elastic_strain",))
+    source = FakeSource([rich, poor, FakeCase("broken", error=broken)])
+    build_store([source], tmp_path / "s.zarr", BuildOptions(fields="all"))
+    variables = lpbf.open_dataset(tmp_path / "s.zarr").variables
+    assert "cauchy_stress" in variables
+    assert "elastic_strain" not in variables
 
 
 def test_attributes_record_how_it_was_built(tmp_path):
@@ -111,7 +132,28 @@ def test_attributes_record_how_it_was_built(tmp_path):
     assert attributes["build"]["seed"] == 3
     assert "nodes <= 50000" in attributes["build"]["rules"]
     assert attributes["source_hashes"].keys() == {"fake"}
-    assert "Fusion 360" in attributes["licence"]
+    assert attributes["licence"].startswith("not stated")
+
+
+def test_terms_follow_the_designs_unless_given(tmp_path):
+    source = FakeSource([FakeCase("20163_3742f394_3", design_id="20163_3742f394")])
+    build_store([source], tmp_path / "told.zarr", BuildOptions())
+    assert "Fusion 360" in lpbf.open_dataset(tmp_path / "told.zarr").attributes["licence"]
+    build_store([source], tmp_path / "given.zarr", BuildOptions(licence="CC0", citation="me"))
+    assert lpbf.open_dataset(tmp_path / "given.zarr").attributes["licence"] == "CC0"
+
+
+def test_the_official_split_is_followed(tmp_path):
+    source = FakeSource([FakeCase(name) for name in ("a", "b", "c")])
+    official = {"a": "test", "b": "train", "elsewhere": "test"}
+    build_store([source], tmp_path / "s.zarr", BuildOptions(split="official"), official=official)
+    table = lpbf.open_dataset(tmp_path / "s.zarr").case_table
+    assert table["split"].to_dict() == {"a": "test", "b": "train", "c": "train"}
+
+
+def test_without_an_official_split_it_cannot_be_followed(tmp_path):
+    with pytest.raises(BuildError, match="no official split"):
+        build_store([FakeSource([FakeCase("a")])], tmp_path / "s.zarr", BuildOptions(split="official"))
 
 
 def test_siblings_are_split_together(tmp_path):

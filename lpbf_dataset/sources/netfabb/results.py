@@ -70,7 +70,7 @@ class Results:
         self._geometries: dict[int, Geometry] = {}
         self._check_members()
         name = self._find_case_file()
-        self._check_log()
+        self._check_log(unfinished=True)
         self._top = posixpath.dirname(name)
         self._case_name = name
         with self._naming(name):
@@ -111,6 +111,11 @@ class Results:
             },
         )
 
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the nodal fields that the run declares."""
+        return tuple(self._fields)
+
     def _check_members(self) -> None:
         for folder in (self._folder, join(self._folder, RESULTS_FOLDER)):
             if member := self._archive.unsafe_member(folder):
@@ -124,19 +129,24 @@ class Results:
             folder = join(self._folder, subfolder)
             if name := find_file(self._archive.files(folder), self._case_id, CASE_FILE):
                 return join(folder, name)
+        # A log that says why there are no results says more than their absence.
+        self._check_log(unfinished=False)
         raise CaseError(
             FailureReason.NO_CASE_FILE,
             f"{self._archive.label(join(self._folder, RESULTS_FOLDER))}: no {CASE_FILE} or *_{CASE_FILE}; "
             "the simulation was not prepared",
         )
 
-    def _check_log(self) -> None:
+    def _check_log(self, *, unfinished: bool) -> None:
+        """Raise if the log tells of a failure; `unfinished` includes a log that merely breaks off."""
         name = find_file(self._archive.files(self._folder), self._case_id, LOG_FILE)
         if name is None:
             return
         path = join(self._folder, name)
         if found := failure(self._archive.read(path)):
             reason, remark = found
+            if reason is FailureReason.ANALYSIS_UNFINISHED and not unfinished:
+                return
             raise CaseError(reason, f"{self._archive.label(path)}: {remark}")
 
     def _check_steps(self) -> None:

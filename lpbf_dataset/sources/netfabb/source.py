@@ -101,6 +101,10 @@ class NetfabbCase:
         results = self._results()
         return [results.step(index, fields) for index in range(results.step_count)]
 
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the fields that there are; raises `CaseError` as `steps`."""
+        return self._results().field_names
+
     def final_step(self, fields: Collection[str] | None = None) -> Step:
         """Read the state after plate removal alone; as `steps` otherwise."""
         results = self._results()

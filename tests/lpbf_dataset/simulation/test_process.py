@@ -103,7 +103,7 @@ def bracket() -> trimesh.Trimesh:
 
 
 def test_fields_of_a_step(bracket) -> None:
-    build = simulate(bracket, MATERIALS["Ti-6Al-4V"])
+    build = simulate(bracket, MATERIALS["ti6al4v"])
     for step in build.steps:
         assert step.points.dtype == np.float32
         assert step.cells.dtype == np.int32
@@ -121,10 +121,10 @@ def test_fields_of_a_step(bracket) -> None:
 
 def test_surfaces_of_both_kinds_and_any_place(bracket) -> None:
     surface = Surface(np.asarray(bracket.triangles, dtype=np.float32), "bracket.stl")
-    here = simulate(surface, MATERIALS["316L"]).steps[-1]
+    here = simulate(surface, MATERIALS["316l"]).steps[-1]
     bracket = bracket.copy()
     bracket.apply_translation((0.0, 0.0, 7.5))
-    there = simulate(bracket, MATERIALS["316L"]).steps[-1]
+    there = simulate(bracket, MATERIALS["316l"]).steps[-1]
     np.testing.assert_allclose(here.fields["displacement"], there.fields["displacement"], atol=1e-6)
 
 
@@ -143,7 +143,7 @@ def test_a_leg_that_joins_later_is_carried_by_the_powder() -> None:
 
 def test_progress_and_log(bracket) -> None:
     calls = []
-    build = simulate(bracket, MATERIALS["AlSi10Mg"], progress=lambda *done: calls.append(done))
+    build = simulate(bracket, MATERIALS["alsi10mg"], progress=lambda *done: calls.append(done))
     assert calls == [(n + 1, len(build.steps)) for n in range(len(build.steps))]
     assert build.log.rms_after <= build.log.rms_before
     np.testing.assert_allclose(build.log.rotation @ build.log.rotation.T, np.eye(3), atol=1e-12)
