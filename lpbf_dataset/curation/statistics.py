@@ -64,6 +64,8 @@ def _surface_statistics(surface: Surface | None) -> dict[str, float | int]:
     corners = surface.triangles.reshape(-1, 3).astype(np.float64)
     # STL repeats each vertex in every triangle; Trimesh merges the equal ones.
     mesh = Trimesh(corners, np.arange(len(corners)).reshape(-1, 3), process=True)
+    # Single precision may merge corners of a thin triangle, which then is an edge and bounds nothing.
+    mesh.update_faces((np.diff(np.sort(mesh.faces, axis=1), axis=1) > 0).all(axis=1))
     watertight = bool(mesh.is_watertight)
     # Euler characteristic = 2 (bodies - genus), summed over closed orientable surfaces.
     genus = int(mesh.body_count - mesh.euler_number // 2) if watertight else -1

@@ -75,6 +75,17 @@ def test_open_surface_has_no_genus(variables):
     assert (statistics["watertight"], statistics["genus"]) == (0, -1)
 
 
+def test_triangles_collapsed_by_rounding_open_nothing(variables):
+    # Two corners of a box side, apart by less than single precision resolves.
+    sides = trimesh.creation.box().subdivide()
+    vertices = sides.vertices.copy()
+    near, far = sides.edges_unique[0]
+    vertices[near] = vertices[far] + 1e-12
+    collapsed = trimesh.Trimesh(vertices, sides.faces, process=False)
+    statistics = case_statistics(variables, surface_of(collapsed))
+    assert (statistics["watertight"], statistics["genus"]) == (1, 0)
+
+
 def test_without_a_surface_its_statistics_are_missing(variables):
     statistics = case_statistics(variables, None)
     assert np.isnan(statistics["surface_area"])

@@ -1,0 +1,120 @@
+"""The embedded solver on Fusion 360 Gallery parts beside the statistics of the published LPBF set.
+
+    python benchmarks/published_population.py PARTS_DIR RESULTS_DIR [--workers 2]
+
+Simulates every part with the set-up of the published set (Ti-6Al-4V, 0.03 mm layers, longest edge
+60 mm); parts that lie in RESULTS_DIR already are not simulated again.  Prints what became of each,
+the mesh and result statistics beside the published ones, and the inherent strain with which the kept
+parts would have the published mean of max displacement_z.  The solver is linear and the part is cold
+in the end, so displacement and stress are very nearly proportional to that strain.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lpbf_dataset.build import read_case
+from lpbf_dataset.curation.rules import PUBLISHED_RULES, first_violation
+from lpbf_dataset.schema import field_names
+from lpbf_dataset.sources.base import CaseError
+from lpbf_dataset.sources.netfabb import NetfabbSource
+from pipelines.simulate import SimulateOptions, find_parts, run_simulations
+
+# Statistics of the published set (FLARE, arXiv 2508.12594, and its release vedantpuri/LPBF_FLARE).
+PUBLISHED_MEANS = {
+    "nodes": 20_972,
+    "cells": 11_193,
+    "mean_aspect_ratio": 1.64,
+    "max_z": 29.4,
+    "max_displacement_z": 0.295,
+    "max_von_mises_stress": 853.0,
+}
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+PUBLISHED_CELLS = {
+    "all": (1727, 6784, 13_395, 24_635, 51_183),
+    "kept": (1919, 5613, 10_568, 16_331, 23_007),
+}
+
+
+def read_statistics(results: Path, names: list[str]) -> pd.DataFrame:
+    """Statistics of every part that was simulated; failures are printed."""
+    rows = []
+    for name in names:
+        (case,) = NetfabbSource(results / name).cases()
+        try:
+            rows.append(read_case(case, field_names(include_optional=False)).statistics | {"part": name})
+        except CaseError as error:
+            print(f"failed: {name}: {error.detail}")
+    return pd.DataFrame(rows).set_index("part")
+
+
+def scaled(statistics: pd.DataFrame, factor: float) -> pd.DataFrame:
+    """Statistics with an inherent strain that is `factor` times as large."""
+    proportional = [name for name in statistics if "displacement" in name or "stress" in name]
+    return statistics.assign(**{name: statistics[name] * factor for name in proportional})
+
+
+def kept(statistics: pd.DataFrame) -> pd.DataFrame:
+    """Parts that the published rules keep."""
+    return statistics[
+        [first_violation(row, PUBLISHED_RULES) is None for row in statistics.to_dict("records")]
+    ]
+
+
+def calibrated_factor(statistics: pd.DataFrame) -> float:
+    """Factor on the inherent strain that gives the kept parts the published mean displacement."""
+    target = PUBLISHED_MEANS["max_displacement_z"]
+    factors = np.geomspace(0.1, 10.0, 2001)
+    # Parts drop out as they distort more, so the mean is no smooth function of the factor.
+    error = [abs(kept(scaled(statistics, f))["max_displacement_z"].mean() - target) for f in factors]
+    return float(factors[np.nanargmin(error)])
+
+
+def print_table(statistics: pd.DataFrame) -> None:
+    """Ours beside the published figures."""
+    selected = kept(statistics)
+    print(f"\n{len(statistics)} parts simulated, {len(selected)} kept by the published rules")
+    print(f"{'mean over kept parts':<24}{'ours':>12}{'published':>12}")
+    for name, published in PUBLISHED_MEANS.items():
+        print(f"{name:<24}{selected[name].mean():>12.4g}{published:>12.4g}")
+    print(f"{'cells, quantiles':<24}" + "".join(f"{q:>10.0%}" for q in QUANTILES))
+    for label, group in (("all", statistics), ("kept", selected)):
+        ours = group["cells"].quantile(list(QUANTILES))
+        print(f"{f'{label}, ours':<24}" + "".join(f"{value:>10.0f}" for value in ours))
+        print(f"{f'{label}, published':<24}" + "".join(f"{value:>10d}" for value in PUBLISHED_CELLS[label]))
+    print(
+        f"{'aspect ratio, ours':<24}"
+        + "".join(f"{value:>10.2f}" for value in statistics["mean_aspect_ratio"].quantile(list(QUANTILES)))
+    )
+
+
+def main() -> None:
+    """Simulate, compare, calibrate."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", type=Path)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    parts = find_parts([options.parts])
+    setup = SimulateOptions(preset="published").setup()
+    run_simulations(parts, setup, options.results, options.workers, quiet=False)
+    statistics = read_statistics(options.results, [part.name for part in parts])
+    print_table(statistics)
+    factor = calibrated_factor(statistics)
+    strain = setup.material.inherent_strain
+    after = kept(scaled(statistics, factor))
+    print(
+        f"\ninherent strain {strain:.5f}; {strain * factor:.5f} would give the {len(after)} parts then kept "
+        f"max displacement_z {after['max_displacement_z'].mean():.4f} mm and max von Mises stress "
+        f"{after['max_von_mises_stress'].mean():.0f} MPa on average"
+    )
+
+
+if __name__ == "__main__":
+    main()
