@@ -44,6 +44,7 @@ def comparison_scene(
     field: str,
     prediction: Mapping[str, NDArray[np.floating]],
     *,
+    captions: tuple[str, str] = ("truth", "prediction"),
     warp: Warp = "auto",
     size: tuple[int, int] = DEFAULT_SIZE,
     off_screen: bool = True,
@@ -62,6 +63,8 @@ def comparison_scene(
         Scalar field or component to compare; one of the names in `prediction`.
     prediction : mapping of str to (nodes,) float ndarray
         Predicted scalar fields and components, in the units of the fields.
+    captions : (str, str), optional
+        What the two are called.
     warp : float or "auto", optional
         Factor that exaggerates the displacement; 0 draws the undeformed part.
     size : (int, int), optional
@@ -90,9 +93,9 @@ def comparison_scene(
     error = prediction[field] - truth[field]
     value_scale = field_scale(field, truth[field], prediction[field])
     panels = (
-        ("truth", truth[field], true_displacement, value_scale),
-        ("prediction", prediction[field], predicted_displacement, value_scale),
-        ("prediction \N{MINUS SIGN} truth", error, true_displacement, error_scale(error)),
+        (captions[0], truth[field], true_displacement, value_scale),
+        (captions[1], prediction[field], predicted_displacement, value_scale),
+        (f"{captions[1]} \N{MINUS SIGN} {captions[0]}", error, true_displacement, error_scale(error)),
     )
     surfaces = [deformed_surface(case, values, moved, factor) for _, values, moved, _ in panels]
     seen = np.concatenate([surface.points for surface in surfaces])

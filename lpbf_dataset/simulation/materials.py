@@ -89,7 +89,7 @@ MATERIALS: dict[str, Material] = {
             inherent_strain=UNCALIBRATED_STRAIN,
             relaxation=None,
             calibration=UNCALIBRATED,
-            source="ASM data sheet MTP641 (asm.matweb.com), Ti-6Al-4V grade 5, annealed; expansion to 100 degC",
+            source="ASM data sheet MTP641 (asm.matweb.com): Ti-6Al-4V grade 5, annealed",
         ),
         Material(
             name="316l",
@@ -102,7 +102,7 @@ MATERIALS: dict[str, Material] = {
             inherent_strain=UNCALIBRATED_STRAIN,
             relaxation=None,
             calibration=UNCALIBRATED,
-            source="ASM data sheet MQ316J (asm.matweb.com), AISI 316 annealed bar; 316L differs in carbon alone",
+            source="ASM data sheet MQ316J (asm.matweb.com): AISI 316, annealed bar",
         ),
         Material(
             name="alsi10mg",
