@@ -2,12 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-NETFABB ?= ../shared/data/netfabb
 
 .PHONY: demo test lint types check clean
 
 demo: .venv/installed
-	$(BIN)/lpbf-build $(NETFABB) -o out/demo.zarr
+	$(BIN)/lpbf-build -o out/demo.zarr --count 12 --workers 2
 	rm -rf out/demo_run
 	$(BIN)/lpbf-train flare --data out/demo.zarr -o out/demo_run --preset tiny
 	$(BIN)/lpbf-view out/demo.zarr --field displacement_z --screenshot out/demo_displacement_z.png

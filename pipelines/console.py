@@ -64,7 +64,7 @@ def run_command(run: Callable[[list[str] | None], int], arguments: list[str] | N
         Always, unless there is a bug: its exception passes through with the traceback.
     """
     try:
-        code = run(arguments)
+        code = run(with_underscores(sys.argv[1:] if arguments is None else arguments))
         # Otherwise a closed pipe shows only when the interpreter has shut down.
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -80,6 +80,16 @@ def run_command(run: Callable[[list[str] | None], int], arguments: list[str] | N
         print(f"error: {error}", file=sys.stderr)
         code = EXIT_USAGE
     sys.exit(code)
+
+
+def with_underscores(arguments: list[str]) -> list[str]:
+    """Spell option names as jsonargparse does: ``--layer-thickness 0.03`` as ``--layer_thickness 0.03``."""
+    spelled = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        is_option = name.startswith("--") and len(name) > 2
+        spelled.append(f"--{name[2:].replace('-', '_')}{equals}{value}" if is_option else argument)
+    return spelled
 
 
 def add_verbosity(parser: ArgumentParser) -> None:

@@ -51,6 +51,8 @@ class TrainOptions:
         What x, y and z are divided by, in mm.
     epochs : int
         Passes over the training cases.
+    min_steps : int
+        Train for more epochs until so many steps are taken, which a store of few cases needs.
     batch_size : int
         Cases per step and device.
     learning_rate : float
@@ -77,6 +79,7 @@ class TrainOptions:
     targets: tuple[str, ...] = ("displacement_z",)
     coordinate_scale: tuple[float, float, float] = (30.0, 30.0, 60.0)
     epochs: int = 250
+    min_steps: int = 0
     batch_size: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -92,7 +95,7 @@ class TrainOptions:
         for name in ("epochs", "batch_size", "devices", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be positive, not {getattr(self, name)}")
-        for name in ("num_workers", "seed", "weight_decay", "gradient_clip"):
+        for name in ("min_steps", "num_workers", "seed", "weight_decay", "gradient_clip"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"--{name} must not be negative, it is {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:

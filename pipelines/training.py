@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import warnings
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def train(job: Job) -> int:
     description = _description(job, store)
     model = description.build()
     history = History(job.output / files.HISTORY)
-    trainer = _trainer(job, history)
+    trainer = _trainer(job, store, history)
     if trainer.is_global_zero and not job.resume:
         create_run_folder(job, store, trainer.strategy.root_device)
     if trainer.is_global_zero and not job.quiet:
@@ -108,7 +109,13 @@ def _description(job: Job, store: Dataset) -> Description:
     return Description(job.model, {**channels, **job.model_options}, scaling)
 
 
-def _trainer(job: Job, history: History) -> Trainer:
+def _epochs(options: TrainOptions, store: Dataset) -> int:
+    """Count the epochs that give `epochs` and `min_steps` both."""
+    steps_per_epoch = math.ceil(len(store.train) / (options.batch_size * options.devices))
+    return max(options.epochs, math.ceil(options.min_steps / steps_per_epoch))
+
+
+def _trainer(job: Job, store: Dataset, history: History) -> Trainer:
     options = job.training
     average = WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay))
     callbacks = [average, history, Checkpoints(job.output)]
@@ -117,7 +124,7 @@ def _trainer(job: Job, history: History) -> Trainer:
             accelerator=options.accelerator,
             devices=options.devices,
             precision=options.precision,
-            max_epochs=options.epochs,
+            max_epochs=_epochs(options, store),
             gradient_clip_val=options.gradient_clip or None,
             callbacks=callbacks if job.quiet else [*callbacks, Progress()],
             plugins=[AtomicCheckpointIO()],

@@ -33,6 +33,6 @@ def test_pictures_and_links_exist():
     assert missing == []
 
 
-@pytest.mark.parametrize("command", ["lpbf-build", "lpbf-info", "lpbf-train", "lpbf-view"])
+@pytest.mark.parametrize("command", ["lpbf-build", "lpbf-simulate", "lpbf-info", "lpbf-train", "lpbf-view"])
 def test_every_command_is_explained(command):
     assert f"**`{command} " in README.read_text(encoding="utf-8")

@@ -80,3 +80,16 @@ def test_a_reader_that_goes_away_is_no_error():
     assert process.stderr.read() == ""
     assert process.wait() == console.EXIT_BROKEN_PIPE
     process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("typed", "spelled"),
+    [
+        (["--layer-thickness", "0.03"], ["--layer_thickness", "0.03"]),
+        (["--scale-to=-1", "a-part.stl"], ["--scale_to=-1", "a-part.stl"]),
+        (["--model.num-heads=2", "-o", "out-dir"], ["--model.num_heads=2", "-o", "out-dir"]),
+        (["--config=my-file.yaml", "--", "-x"], ["--config=my-file.yaml", "--", "-x"]),
+    ],
+)
+def test_options_may_be_typed_with_hyphens(typed, spelled):
+    assert console.with_underscores(typed) == spelled

@@ -127,11 +127,18 @@ def test_every_model_trains_on_vectors_and_padded_batches(model, command, store,
     assert "published_relative_l2" not in trained.metrics["targets"]["von_mises_stress"]["train"]["mean"]
 
 
+def test_few_cases_are_repeated_until_the_steps_are_taken(command, store, tmp_path):
+    # Three training cases in batches of two: two steps an epoch.
+    options = ("--epochs=2", "--min_steps=7", "--batch_size=2", "-q", *SMALL)
+    assert command("flare", f"--data={store}", "-o", tmp_path / "run", *options).code == 0
+    assert [row["step"] for row in history(tmp_path / "run")] == [2, 4, 6, 8]
+
+
 @pytest.mark.slow
 def test_the_tiny_preset_learns_a_real_part(command, step2, tmp_path):
     store, run = tmp_path / "step2.zarr", tmp_path / "run"
     build_store([NetfabbSource(step2)], store, BuildOptions())
-    assert command("flare", f"--data={store}", "-o", run, "--preset=tiny", "--epochs=200", "-q").code == 0
+    assert command("flare", f"--data={store}", "-o", run, "--preset=tiny", "--min_steps=200", "-q").code == 0
     # Predicting zero everywhere gives 1.
     assert Run.open(run).metrics["targets"]["displacement_z"]["train"]["mean"]["relative_l2"] < 0.3
 
