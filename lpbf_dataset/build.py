@@ -54,7 +54,7 @@ class BuildOptions:
     split_fractions : dict
         Share of the cases in "train", "val" and "test".
     seed : int
-        Seed of the split.
+        Seed of the split, and of procedural parts.
     licence : str
         Terms of the source data; empty for what the names of the designs tell.
     citation : str

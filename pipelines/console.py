@@ -30,6 +30,18 @@ EXIT_BROKEN_PIPE = 141
 
 _PACKAGES = frozenset({"lpbf_dataset", "flare", "baselines", "pipelines", "viz"})
 
+EXTRA_OF = {
+    "torch": "train",
+    "torch_geometric": "train",
+    "lightning": "train",
+    "pyvista": "viz",
+    "vtk": "viz",
+    "matplotlib": "viz",
+    "networkx": "solver",
+    "manifold3d": "solver",
+}
+"""Extra of the project that installs an optional package."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -70,6 +82,13 @@ def run_command(run: Callable[[list[str] | None], int], arguments: list[str] | N
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA_OF:
+            raise
+        extra = EXTRA_OF[package]
+        print(f"error: {package} is not installed: pip install 'lpbf-toolkit[{extra}]'", file=sys.stderr)
+        code = EXIT_USAGE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_BROKEN_PIPE

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from baselines.registry import find_model
 from pipelines.console import UserError, run_command
-from pipelines.models import MODELS
-from pipelines.options import parse_job
 
 
 def usage() -> str:
     """Help of the command without a model."""
+    from pipelines.models import MODELS
+
     width = max(map(len, MODELS))
     models = "\n".join(f"  {name:<{width}}  {entry.citation}" for name, entry in sorted(MODELS.items()))
     return (
@@ -24,6 +23,11 @@ def usage() -> str:
 
 def run(arguments: list[str] | None) -> int:
     """Run the command; returns its exit code."""
+    # Imported here so that a missing torch is told in one line.
+    from baselines.registry import find_model
+    from pipelines.models import MODELS
+    from pipelines.options import parse_job
+
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in {"-h", "--help"}:
         print(usage())

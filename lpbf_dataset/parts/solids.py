@@ -13,7 +13,9 @@ import numpy as np
 try:
     from manifold3d import CrossSection, FillRule, JoinType, Manifold, OpType
 except ImportError as error:
-    raise ImportError("procedural parts need the package manifold3d; install the extra 'solver'") from error
+    raise ModuleNotFoundError(
+        "procedural parts need the package manifold3d; install the extra 'solver'", name="manifold3d"
+    ) from error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

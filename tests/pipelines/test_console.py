@@ -93,3 +93,33 @@ def test_a_reader_that_goes_away_is_no_error():
 )
 def test_options_may_be_typed_with_hyphens(typed, spelled):
     assert console.with_underscores(typed) == spelled
+
+
+@pytest.mark.parametrize(
+    ("command", "blocked", "arguments", "extra"),
+    [
+        ("train", "torch", ["flare", "--data", "s", "-o", "r"], "train"),
+        ("view", "pyvista", ["s.zarr", "--screenshot", "a.png"], "viz"),
+        ("build", "manifold3d", ["-o", "out.zarr"], "solver"),
+    ],
+)
+def test_a_missing_package_names_its_extra(command, blocked, arguments, extra, tmp_path):
+    (tmp_path / "s.zarr").mkdir()
+    program = (
+        f"import sys; sys.modules[{blocked!r}] = None\n"
+        f"from pipelines import {command}\n"
+        f"{command}.main({arguments!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].endswith(f"pip install 'lpbf-toolkit[{extra}]'")
+
+
+def test_netfabb_results_need_no_optional_package(step2, tmp_path):
+    blocked = ["torch", "pyvista", "vtk", "matplotlib", "networkx", "manifold3d", "lightning"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"
+        f"from pipelines import build; build.main([{str(step2)!r}, '-o', 's.zarr', '-q'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
