@@ -23,6 +23,7 @@ from lpbf_dataset.simulation.elements import (
 from lpbf_dataset.simulation.layered import LayeredStiffness
 from lpbf_dataset.simulation.linear import factorise
 from lpbf_dataset.simulation.octree import OctreeMesh, interpolation, values_at_height
+from lpbf_dataset.simulation.plate import plate_supports
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,7 +106,9 @@ class Mechanics:
         strain[:, :3] += self._expansion * temperature_rise[self.mesh.cells[cells]].mean(axis=1)[:, None]
         return strain
 
-    def _load(self, cells: slice, eigenstrain: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _load(
+        self, cells: slice | NDArray[np.bool_], eigenstrain: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         load = self._reference_load.copy()
         scatter(self.mesh.cells[cells], self._kind[cells], self._strain_load, eigenstrain, load)
         return load
@@ -119,7 +122,7 @@ class Mechanics:
         return list(np.ascontiguousarray(np.moveaxis(displacement, 2, 0)))
 
     def solve_removed(self, eigenstrain: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Displacement once the plate has gone.  Nothing can be deposited or solved after it.
+        """Displacement once the plate has gone.  Nothing can be deposited after it.
 
         The plate stays in the mesh without stiffness, so nodes that hang on its cells still do, as
         in Netfabb.
@@ -133,21 +136,49 @@ class Mechanics:
         (nodes, 3) float64 ndarray
             In mm, up to a rigid motion; without meaning on nodes of the plate alone.
         """
+        gone = self.mesh.group == 0
+        return self._solve_without(gone, eigenstrain, np.zeros(self.mesh.points.shape, dtype=np.bool_))
+
+    def solve_cut(self, gone: NDArray[np.bool_], eigenstrain: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Displacement once some cells of the plate have gone.  Nothing can be deposited after it.
+
+        Parameters
+        ----------
+        gone : (cells,) bool ndarray
+            Cells of the plate that have gone; see `cut_cells`.
+        eigenstrain : (cells, 6) float64 ndarray
+
+        Returns
+        -------
+        (nodes, 3) float64 ndarray
+            In mm; up to a rigid motion where the part no longer stands on anything.
+        """
+        return self._solve_without(gone, eigenstrain, plate_supports(self.mesh))
+
+    def _solve_without(
+        self, gone: NDArray[np.bool_], eigenstrain: NDArray[np.float64], fixed: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Displacement, (nodes, 3) in mm, where some cells have no stiffness left but the powder's."""
         self._layered.clear()
-        mesh = self.mesh
-        part = slice(mesh.cell_range(1).start, len(mesh.size))
-        count = len(mesh.points)
-        weights = sparse.kron(interpolation(mesh, slice(0, part.stop)), sparse.eye_array(3), format="csr")
+        mesh, count = self.mesh, len(self.mesh.points)
+        weights = interpolation(mesh, slice(0, len(gone)), gone)
+        weights = sparse.kron(weights, sparse.eye_array(3), format="csr")
+        weights.data[fixed.ravel()[weights.indices]] = 0.0
+        weights.eliminate_zeros()
         unknowns = np.unique(weights.indices)
         weights = weights[:, unknowns]
-        matrix = assemble(mesh.cells[part], self._kind[part], self._stiffness, count)
+        matrix = assemble(mesh.cells[~gone], self._kind[~gone], self._stiffness, count)
         matrix = matrix + assemble(mesh.cells, self._kind, self._powder, count)
         reduced = sparse.triu(weights.T @ matrix @ weights, format="csr")
-        load = weights.T @ self._load(part, eigenstrain[part]).ravel()
+        load = weights.T @ self._load(~gone, eigenstrain[~gone]).ravel()
         return (weights @ factorise(reduced).solve(load)).reshape(-1, 3)
 
     def nodal_strain(
-        self, group: int, displacement: NDArray[np.float64], eigenstrain: NDArray[np.float64], *, plate: bool
+        self,
+        group: int,
+        displacement: NDArray[np.float64],
+        eigenstrain: NDArray[np.float64],
+        gone: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float64]:
         """Elastic strain at the nodes.
 
@@ -161,8 +192,8 @@ class Mechanics:
         displacement : (active nodes, 3) float64 ndarray
             In mm.
         eigenstrain : (active cells, 6) float64 ndarray
-        plate : bool
-            False once the plate has gone: its cells are then free of strain, but still count in the
+        gone : (active cells,) bool ndarray, optional
+            Cells of the plate that have gone: they are free of strain, but still count in the
             averages, as in Netfabb.
 
         Returns
@@ -171,35 +202,20 @@ class Mechanics:
             xx, yy, zz, xy, xz, yz with engineering shear.
         """
         mesh, cells = self.mesh, self.mesh.active_cells(group)
-        strained = slice(0 if plate else mesh.cell_range(1).start, cells.stop)
+        strained = np.ones(cells.stop, dtype=np.bool_) if gone is None else ~gone
         count = len(displacement)
         total = np.zeros((count, 6))
         add_corner_strain(
-            mesh.cells[strained],
-            self._kind[strained],
+            mesh.cells[cells][strained],
+            self._kind[cells][strained],
             self._corner_strain,
             displacement,
-            self._reference[strained],
+            self._reference[cells][strained],
             eigenstrain[strained],
             total,
         )
         total /= np.bincount(mesh.cells[cells].ravel(), minlength=count)[:, None]
-        return interpolation(mesh, cells)[:count, :count] @ total
-
-
-def plate_supports(mesh: OctreeMesh) -> NDArray[np.bool_]:
-    """Find the fixed displacement components, (nodes, 3) bool.
-
-    The bottom of the plate is clamped; its side faces below the build surface slide.
-    """
-    fixed = np.zeros(mesh.points.shape, dtype=np.bool_)
-    low, high = mesh.lattice.min(axis=0), mesh.lattice.max(axis=0)
-    below = mesh.lattice[:, 2] < 0
-    for axis in (0, 1):
-        side = (mesh.lattice[:, axis] == low[axis]) | (mesh.lattice[:, axis] == high[axis])
-        fixed[:, axis] = side & below
-    fixed[mesh.lattice[:, 2] == low[2]] = True
-    return fixed
+        return interpolation(mesh, cells, gone)[:count, :count] @ total
 
 
 def reference_displacement(

@@ -209,7 +209,7 @@ def find_hanging(mesh: OctreeMesh) -> Hanging:
     return Hanging(np.concatenate(slaves), np.concatenate(masters).astype(np.int64), np.concatenate(owners))
 
 
-def interpolation(mesh: OctreeMesh, cells: slice) -> sparse.csr_array:
+def interpolation(mesh: OctreeMesh, cells: slice, gone: NDArray[np.bool_] | None = None) -> sparse.csr_array:
     """Interpolation of the displacement or temperature from the nodes that do not hang.
 
     Parameters
@@ -217,6 +217,9 @@ def interpolation(mesh: OctreeMesh, cells: slice) -> sparse.csr_array:
     mesh : OctreeMesh
     cells : slice
         The cells present.  Only they can make a node hang, and only their nodes take part.
+    gone : (cells,) bool ndarray, optional
+        Cells of the plate that have gone: nodes inside the plate hang on them no more, as they would
+        tie part and plate together.  Nodes on top of the plate still do, as in Netfabb.
 
     Returns
     -------
@@ -229,6 +232,8 @@ def interpolation(mesh: OctreeMesh, cells: slice) -> sparse.csr_array:
     present[mesh.cells[cells]] = True
     hanging = mesh.hanging
     counts = (hanging.cell >= cells.start) & (hanging.cell < cells.stop) & present[hanging.slave]
+    if gone is not None:
+        counts &= ~gone[hanging.cell] | (mesh.lattice[hanging.slave, 2] == 0)
     slave, first = np.unique(hanging.slave[counts], return_index=True)
     master = hanging.master[counts][first]
     present[slave] = False

@@ -13,6 +13,7 @@ from lpbf_dataset.simulation.inherent_strain import cell_strain, voxel_strain
 from lpbf_dataset.simulation.materials import REFERENCE_TEMPERATURE
 from lpbf_dataset.simulation.mechanics import Mechanics, rigid_motion
 from lpbf_dataset.simulation.octree import OctreeMesh, build_mesh
+from lpbf_dataset.simulation.plate import cut_cells
 from lpbf_dataset.simulation.settings import SimulationSettings
 from lpbf_dataset.simulation.stress import stress_fields
 from lpbf_dataset.simulation.thermal import Thermal
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lpbf_dataset.simulation.materials import Material
+    from lpbf_dataset.simulation.plate import Region
 
 _RECOATING = 0.1
 """Seconds between the end of a dwell and the next deposit, as in Netfabb's results."""
@@ -79,11 +81,15 @@ class Simulation:
     voxel_count : int
         Solid voxels of the part, islands left out.
     log : SimulationLog
+    cut : Step or None
+        What became of the cooled build where it was cut from the plate before the rest was removed;
+        not among the steps, which are those of Netfabb.
     """
 
     steps: list[Step]
     voxel_count: int
     log: SimulationLog
+    cut: Step | None = None
 
 
 @dataclass
@@ -102,6 +108,7 @@ def simulate(
     material: Material,
     settings: SimulationSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
+    cut: Region | None = None,
 ) -> Simulation:
     """Print a part on the computer.
 
@@ -113,6 +120,9 @@ def simulate(
     settings : SimulationSettings, optional
     progress : callable, optional
         Called with the number of finished steps and of all steps.
+    cut : callable, optional
+        Region of the plate, as `Region` says, from which the cooled part is cut, say by wire EDM,
+        while the rest holds it; the state after it is `Simulation.cut`.
 
     Returns
     -------
@@ -144,8 +154,9 @@ def simulate(
     )
     for group in range(1, mesh.group_count + 1):
         build.deposit(group)
+    loosened = None if cut is None else build.cut(cut)
     log = build.remove_plate(islands)
-    return Simulation(build.steps, grid.count, log)
+    return Simulation(build.steps, grid.count, log, loosened)
 
 
 def set_down(triangles: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -202,18 +213,26 @@ class _Build:
         deposited = max(self.time, _RECOATING / 10.0)
         self.time += duration
         dwelt = self.time if is_last else self.time - _RECOATING
-        self._record("deposited", deposited, group, states[0], strains[0], temperature)
-        self._record("dwelt", dwelt, group, states[1], strains[1], temperature)
+        self._record(self._state("deposited", deposited, group, states[0], strains[0], temperature))
+        self._record(self._state("dwelt", dwelt, group, states[1], strains[1], temperature))
         if is_last:
             self.time += _SETTLING
             cold = np.full_like(temperature, REFERENCE_TEMPERATURE)
-            self._record("cooled", self.time, group, states[2], strains[2], cold)
+            self._record(self._state("cooled", self.time, group, states[2], strains[2], cold))
+
+    def cut(self, region: Region) -> Step:
+        """Cut the cooled build from the plate in a region; the rest of the plate holds it."""
+        mesh, group = self.mesh, self.mesh.group_count
+        gone = cut_cells(mesh, region)
+        strain, cold = self._cold_strain()
+        with self.clock.stage("cut"):
+            displacement = self.mechanics.solve_cut(gone, strain)
+        return self._state("cut", self.time, group, displacement, strain, cold, gone=gone)
 
     def remove_plate(self, islands: list[int]) -> SimulationLog:
         """Take the plate away and the rigid motion out; return the log of the whole build."""
         mesh, group = self.mesh, self.mesh.group_count
-        cold = np.full(len(mesh.points), REFERENCE_TEMPERATURE)
-        strain = self.mechanics.eigenstrain(0.0 * cold, slice(0, len(mesh.size)), inherent_until=group)
+        strain, cold = self._cold_strain()
         with self.clock.stage("removal"):
             displacement = self.mechanics.solve_removed(strain)
         part = slice(mesh.cell_range(1).start, len(mesh.size))
@@ -222,13 +241,23 @@ class _Build:
         rotation, translation = rigid_motion(mesh.points, displacement, volume)
         fitted = (mesh.points + displacement) @ rotation.T + translation - mesh.points
         self.time += _SETTLING
-        self._record("removed", self.time, group, displacement, strain, cold, fitted=fitted)
+        state = self._state(
+            "removed", self.time, group, displacement, strain, cold, gone=mesh.group == 0, fitted=fitted
+        )
+        self._record(state)
         before, after = (
             float(np.sqrt(np.average((u**2).sum(axis=1), weights=volume))) for u in (displacement, fitted)
         )
         return SimulationLog(islands, before, after, rotation, translation, self.clock.seconds)
 
-    def _record(
+    def _cold_strain(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Eigenstrain, (cells, 6), and temperature, (nodes,), of the whole build once it is cold."""
+        mesh = self.mesh
+        cold = np.full(len(mesh.points), REFERENCE_TEMPERATURE)
+        every = slice(0, len(mesh.size))
+        return self.mechanics.eigenstrain(0.0 * cold, every, inherent_until=mesh.group_count), cold
+
+    def _state(
         self,
         kind: StepKind,
         at: float,
@@ -237,30 +266,33 @@ class _Build:
         strain: NDArray[np.float64],
         temperature: NDArray[np.float64],
         *,
+        gone: NDArray[np.bool_] | None = None,
         fitted: NDArray[np.float64] | None = None,
-    ) -> None:
-        """Keep the state as a step; `fitted` is the displacement to report where it differs."""
-        mesh, removed = self.mesh, kind == "removed"
+    ) -> Step:
+        """Put the state into the next step; `fitted` is the displacement to report where it differs."""
+        mesh = self.mesh
         with self.clock.stage("stress"):
-            elastic = self.mechanics.nodal_strain(group, displacement, strain, plate=not removed)
-            first = mesh.cell_range(1).start if removed else 0
-            nodes, cells = np.unique(mesh.cells[first : mesh.active_cells(group).stop], return_inverse=True)
+            elastic = self.mechanics.nodal_strain(group, displacement, strain, gone)
+            left = slice(None) if gone is None else ~gone
+            nodes, cells = np.unique(mesh.cells[mesh.active_cells(group)][left], return_inverse=True)
             fields = {
                 "displacement": (displacement if fitted is None else fitted)[nodes].astype(np.float32),
                 "temperature": temperature[nodes].astype(np.float32),
                 **stress_fields(elastic[nodes], self.mechanics.elastic),
             }
-        self.steps.append(
-            Step(
-                number=len(self.steps) + 1,
-                kind=kind,
-                time=at,
-                points=mesh.points[nodes].astype(np.float32),
-                cells=cells.reshape(-1, 8).astype(np.int32),
-                fields=fields,
-            )
+        return Step(
+            number=len(self.steps) + 1,
+            kind=kind,
+            time=at,
+            points=mesh.points[nodes].astype(np.float32),
+            cells=cells.reshape(-1, 8).astype(np.int32),
+            fields=fields,
         )
-        self.progress(len(self.steps), 2 * mesh.group_count + 2)
+
+    def _record(self, state: Step) -> None:
+        """Keep a step."""
+        self.steps.append(state)
+        self.progress(len(self.steps), 2 * self.mesh.group_count + 2)
 
 
 def group_schedule(mesh: OctreeMesh, group: int, settings: SimulationSettings) -> tuple[float, float]:

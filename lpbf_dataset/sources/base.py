@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-StepKind = Literal["deposited", "dwelt", "cooled", "removed"]
+StepKind = Literal["deposited", "dwelt", "cooled", "removed", "cut"]
 
 MAX_DETAIL_LENGTH = 500
 """Longest message of a `CaseError`, in characters; room for two long paths."""
@@ -96,9 +96,10 @@ class Step:
     ----------
     number : int
         Number of the result as the source counts them.
-    kind : {"deposited", "dwelt", "cooled", "removed"}
+    kind : {"deposited", "dwelt", "cooled", "removed", "cut"}
         What the step is: a layer group just deposited, the same after its dwell, the whole
-        build cooled down on the plate, or the part after plate removal.
+        build cooled down on the plate, the part after plate removal, or the cooled build cut
+        loose from some of the plate.
     time : float
         Process time in seconds.
     points : (n, 3) float32 ndarray

@@ -15,11 +15,11 @@ from lpbf_dataset.simulation.elements import stiffness, unique_boxes
 from lpbf_dataset.simulation.layered import LayeredStiffness
 from lpbf_dataset.simulation.mechanics import (
     Mechanics,
-    plate_supports,
     reference_displacement,
     rigid_motion,
 )
 from lpbf_dataset.simulation.octree import interpolation
+from lpbf_dataset.simulation.plate import cut_cells, plate_supports
 from lpbf_dataset.sources.base import CaseError
 
 
@@ -160,7 +160,7 @@ def test_free_expansion_leaves_no_stress(mesh_of, plain) -> None:
     strain = mechanics.eigenstrain(rise, slice(0, len(mesh.size)), inherent_until=2)
     nodes = part_nodes(mesh)
     displacement = mechanics.solve_removed(strain)
-    elastic = mechanics.nodal_strain(2, displacement, strain, plate=False)[nodes]
+    elastic = mechanics.nodal_strain(2, displacement, strain, mesh.group == 0)[nodes]
     assert np.abs(elastic).max() < 1e-9
     rotation, translation = rigid_motion(mesh.points[nodes], displacement[nodes], np.ones(len(nodes)))
     fitted = (mesh.points[nodes] + displacement[nodes]) @ rotation.T + translation
@@ -177,7 +177,7 @@ def test_clamped_heating_presses(mesh_of, plain) -> None:
     rise = np.full(len(mesh.points), 50.0)
     strain = mechanics.eigenstrain(rise, slice(0, len(mesh.size)), inherent_until=0)
     displacement = mechanics.solve(1, [strain])[0]
-    stress = mechanics.nodal_strain(1, displacement, strain, plate=True) @ mechanics.elastic
+    stress = mechanics.nodal_strain(1, displacement, strain) @ mechanics.elastic
     middle = np.flatnonzero(
         (mesh.lattice[:, 2] == -32) & (mesh.lattice[:, 0] == 16) & (mesh.lattice[:, 1] == 16)
     )
@@ -217,6 +217,64 @@ def test_symmetric_part_moves_symmetrically(mesh_of, plain) -> None:
     assert np.abs(displacement[mirrored] * [-1, 1, 1] - displacement).max() < 1e-9
     turned = np.array([place[y, x, z] for x, y, z in mesh.lattice.tolist()])
     assert np.abs(displacement[turned][:, [1, 0, 2]] - displacement).max() < 1e-9
+
+
+@pytest.fixture
+def built(mesh_of, plain) -> tuple[Mechanics, np.ndarray, np.ndarray]:
+    """Return a bridge of a thick and a thin leg on its plate, its eigenstrain, and its displacement."""
+    solid = np.zeros((32, 32, 12), dtype=bool)
+    solid[:17] = solid[30:31] = solid[:, :, 8:10] = True
+    mesh = mesh_of(solid)
+    inherent = np.zeros((len(mesh.size), 6))
+    inherent[mesh.group > 0, :2] = -0.004
+    mechanics, displacement = Mechanics(mesh, plain, inherent), None
+    for group in range(1, mesh.group_count + 1):
+        mechanics.deposit(group, displacement)
+        cells, nodes = mesh.active_cells(group), mesh.active_nodes(group).stop
+        strain = mechanics.eigenstrain(np.zeros(nodes), cells, inherent_until=group)
+        displacement = mechanics.solve(group, [strain])[0]
+    return mechanics, strain, displacement
+
+
+def test_cutting_nothing_changes_nothing(built) -> None:
+    mechanics, strain, displacement = built
+    gone = cut_cells(mechanics.mesh, lambda x, _: np.zeros(len(x), dtype=bool))
+    assert not gone.any()
+    found = mechanics.solve_cut(gone, strain)
+    np.testing.assert_allclose(found, displacement, atol=1e-9 * np.abs(displacement).max())
+
+
+def test_cutting_all_removes_the_plate(built) -> None:
+    mechanics, strain, displacement = built
+    mesh = mechanics.mesh
+    nodes = part_nodes(mesh)
+    gone = cut_cells(mesh, lambda x, _: np.ones(len(x), dtype=bool))
+    assert len(set(mesh.size[gone])) > 1
+    cut, removed = mechanics.solve_cut(gone, strain)[nodes], mechanics.solve_removed(strain)[nodes]
+    # The solver is linear, and so are its rigid motions: a translation and a spin about an axis.
+    x, y, z = mesh.points[nodes].T
+    nil, one = np.zeros_like(x), np.ones_like(x)
+    spins = [[nil, -z, y], [z, nil, -x], [-y, x, nil]]
+    rigid = np.array([[one, nil, nil], [nil, one, nil], [nil, nil, one], *spins]).transpose(2, 1, 0)
+    rigid = rigid.reshape(-1, 6)
+    difference = (cut - removed).ravel()
+    left = difference - rigid @ np.linalg.lstsq(rigid, difference)[0]
+    assert np.abs(left).max() < 1e-6 * np.abs(displacement[nodes]).max()
+
+
+def test_the_cut_half_of_a_strip_curls_as_timoshenko_says(mesh_of, plain) -> None:
+    # As the whole strip does once its plate is gone; the held half does not move.
+    mesh = mesh_of(np.ones((128, 2, 8), dtype=bool), (0.25, 0.5, 0.25), group_cells=1)
+    inherent = np.zeros((len(mesh.size), 6))
+    inherent[mesh.group > 4, 0] = -1e-3
+    mechanics = Mechanics(mesh, replace(plain, poisson=1e-6), inherent)
+    strain = mechanics.eigenstrain(np.zeros(len(mesh.points)), slice(0, len(mesh.size)), inherent_until=8)
+    displacement = mechanics.solve_cut(cut_cells(mesh, lambda x, _: x < 16.0), strain)
+    top = np.flatnonzero((mesh.lattice[:, 1] == 0) & (mesh.lattice[:, 2] == 8))
+    x, lift = mesh.points[top, 0], displacement[top, 2]
+    curvature = 2.0 * np.polyfit(x[(x > 3.0) & (x < 12.0)], lift[(x > 3.0) & (x < 12.0)], 2)[0]
+    assert curvature == pytest.approx(1.5 * 1e-3 / 2.0, rel=0.01)
+    assert np.abs(lift[(x > 20.0) & (x < 28.0)]).max() < 0.02 * lift.max()
 
 
 def test_group_starts_on_the_displaced_surface(mesh_of, random_solid) -> None:

@@ -141,6 +141,30 @@ def test_a_leg_that_joins_later_is_carried_by_the_powder() -> None:
         assert np.abs(step.fields["displacement"]).max() < 1.0
 
 
+def test_a_cut_leaves_the_steps_alone(bracket) -> None:
+    whole = simulate(bracket, MATERIALS["316l"])
+    assert whole.cut is None
+    build = simulate(bracket, MATERIALS["316l"], cut=lambda x, _: x < 0.0)
+    for ours, theirs in zip(build.steps, whole.steps, strict=True):
+        np.testing.assert_array_equal(ours.fields["displacement"], theirs.fields["displacement"])
+    cooled, cut = build.steps[-2], build.cut
+    assert cut.kind == "cut"
+    assert 0 < len(cooled.cells) - len(cut.cells) < (cooled.points[cooled.cells, 2].max(axis=1) <= 0).sum()
+    foot = {step.kind: step.points[:, 2] == 0.0 for step in (cooled, cut)}
+    free = cut.points[foot["cut"], 0] < -4.0
+    held = cut.points[foot["cut"], 0] > 4.0
+    moved = np.abs(cut.fields["displacement"][foot["cut"]]).max(axis=1)
+    assert moved[free].max() > 3.0 * moved[held].max()
+    # A free foot carries next to nothing any more.
+    stress = {
+        step.kind: step.fields["von_mises_stress"][foot[step.kind]].max(
+            where=step.points[foot[step.kind], 0] < -4.0, initial=0.0
+        )
+        for step in (cooled, cut)
+    }
+    assert stress["cut"] < stress["cooled"]
+
+
 def test_progress_and_log(bracket) -> None:
     calls = []
     build = simulate(bracket, MATERIALS["alsi10mg"], progress=lambda *done: calls.append(done))
