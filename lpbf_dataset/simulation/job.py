@@ -201,8 +201,8 @@ def simulate_part(part: PartSource, setup: PartSetup, output: Path) -> Outcome:
 
 def _remarks(simulation: Simulation, volume: float) -> Iterator[str]:
     """Yield what a user should know about how the mesh stands for the part, whose volume is in mm3."""
-    for voxels in simulation.log.islands:
-        yield f"left out an island of {voxels} voxels that nothing holds"
+    if islands := simulation.log.islands:
+        yield f"left out {sum(islands)} voxels in {len(islands)} places that nothing holds"
     part = simulation.steps[-1]
     meshed = float(cell_volumes(part.points, part.cells).sum())
     if abs(meshed / volume - 1.0) > VOLUME_TOLERANCE:

@@ -147,6 +147,14 @@ def test_a_part_that_hangs_in_the_powder_fails_alone(tmp_path):
     assert outcomes["block"].status == "simulated"
 
 
+def test_islands_are_left_out_and_counted(tmp_path):
+    block = trimesh.creation.box(extents=(14, 12, 8)).apply_translation((0, 0, 4))
+    drops = [trimesh.creation.box(extents=(2, 2, 2)).apply_translation((x, 0, 12)) for x in (-4, 4)]
+    (outcome,) = simulate_parts([Drawn("drops", trimesh.util.concatenate([block, *drops]))], SETUP, tmp_path)
+    assert outcome.status == "simulated"
+    assert any("in 2 places that nothing holds" in warning for warning in outcome.warnings)
+
+
 def test_what_the_mesh_cannot_show_is_said(tmp_path):
     foot = trimesh.creation.box(extents=(12, 12, 1)).apply_translation((0, 0, 0.5))
     fins = [
