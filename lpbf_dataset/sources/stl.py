@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lpbf_dataset.sources.base import CaseError, FailureReason
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -32,17 +34,25 @@ def parse_stl(data: bytes) -> NDArray[np.float32]:
 
     Raises
     ------
-    ValueError
+    CaseError
         If the file is neither kind of STL, is cut off, holds no triangle, or a corner is not finite.
     """
-    # Binary files may also begin with "solid"; their length tells them apart.
-    is_binary = data.lstrip()[:5].lower() != b"solid" or _declared_size(data) == len(data)
-    triangles = _parse_binary(data) if is_binary else _parse_ascii(data)
+    triangles = _parse_ascii(data) if is_ascii_stl(data) else _parse_binary(data)
     if not len(triangles):
-        raise ValueError("no triangles")
+        raise CaseError(FailureReason.EMPTY_GEOMETRY, "holds no triangles")
     if not np.isfinite(triangles).all():
-        raise ValueError("a corner is not finite")
+        raise CaseError(FailureReason.MALFORMED_FILE, "a corner is not finite")
     return triangles
+
+
+def is_ascii_stl(data: bytes) -> bool:
+    """Tell whether an STL file is text; binary ones may begin with "solid" too, but tell their length."""
+    return data[:512].lstrip()[:5].lower() == b"solid" and _declared_size(data) != len(data)
+
+
+def surplus_bytes(data: bytes) -> int:
+    """Count what follows the last triangle of a binary STL file."""
+    return max(0, len(data) - _declared_size(data))
 
 
 def write_stl(path: Path, triangles: NDArray[np.floating]) -> None:
@@ -71,16 +81,22 @@ def _declared_size(data: bytes) -> int:
 
 def _parse_binary(data: bytes) -> NDArray[np.float32]:
     if len(data) < _HEADER_BYTES:
-        raise ValueError(f"{len(data)} bytes are too few for an STL file")
+        raise CaseError(FailureReason.MALFORMED_FILE, f"{len(data)} bytes are too few for an STL file")
     if (size := _declared_size(data)) > len(data):
-        raise ValueError(f"the file declares {size} bytes and has {len(data)}")
+        raise CaseError(FailureReason.TRUNCATED_FILE, f"declares {size} bytes and has {len(data)}")
     count = (size - _HEADER_BYTES) // _FACET.itemsize
     return np.frombuffer(data, _FACET, count, _HEADER_BYTES)["corners"].astype(np.float32)
 
 
 def _parse_ascii(data: bytes) -> NDArray[np.float32]:
+    if b"endsolid" not in data.lower():
+        raise CaseError(FailureReason.TRUNCATED_FILE, "ends before the line 'endsolid'")
     corners = _VERTEX.findall(data)
     if len(corners) % 3:
-        raise ValueError(f"{len(corners)} vertices are no whole number of triangles")
-    with np.errstate(over="ignore"):
-        return np.array(corners, dtype=np.float64).astype(np.float32).reshape(-1, 3, 3)
+        detail = f"{len(corners)} vertices are no whole number of triangles"
+        raise CaseError(FailureReason.MALFORMED_FILE, detail)
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(corners, dtype=np.float64).astype(np.float32).reshape(-1, 3, 3)
+    except ValueError as error:
+        raise CaseError(FailureReason.MALFORMED_FILE, str(error)) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lpbf_dataset.sources.archive import FolderArchive, open_archive
-from lpbf_dataset.sources.base import CaseError, FailureReason, SourceError, Surface, parent_design
+from lpbf_dataset.sources.base import CaseError, SourceError, Surface, parent_design
 from lpbf_dataset.sources.netfabb.layout import (
     CASE_FILE,
     PROVENANCE_FILE,
@@ -122,10 +122,11 @@ class NetfabbCase:
             return None
         archive = open_archive(self.path)
         name = join(self.folder, self.part_file)
+        contents = archive.read(name)
         try:
-            return Surface(parse_stl(archive.read(name)), self.part_file)
-        except ValueError as error:
-            raise CaseError(FailureReason.MALFORMED_FILE, f"{archive.label(name)}: {error}") from None
+            return Surface(parse_stl(contents), self.part_file)
+        except CaseError as error:
+            raise CaseError(error.reason, f"{archive.label(name)}: {error.detail}") from None
 
     def _results(self) -> Results:
         return Results(open_archive(self.path), self.folder, self.case_id)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import trimesh
 from lpbf_dataset.sources.base import CaseError, FailureReason
 from lpbf_dataset.sources.part_files.surface import concatenated
 from lpbf_dataset.sources.part_files.threemf import read_3mf
+from lpbf_dataset.sources.stl import is_ascii_stl, parse_stl, surplus_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +32,6 @@ the file in memory (measured on ASCII PLY), 4 GB here."""
 
 MIN_LINE_BYTES = 4
 """Lines of a text file are longer than this on average ("f 1 2 3"); millions of empty ones exhaust memory."""
-
-_STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
-_STL_HEADER_BYTES = 84
 
 
 @dataclass
@@ -121,34 +118,14 @@ def _check_text(contents: bytes) -> None:
 
 
 def _load_stl(contents: bytes) -> RawPart:
-    promised = struct.unpack_from("<I", contents, 80)[0] if len(contents) >= _STL_HEADER_BYTES else None
-    expected = _STL_HEADER_BYTES + (promised or 0) * _STL_TRIANGLE.itemsize
-    looks_like_text = contents[:512].lstrip().lower().startswith(b"solid")
-    # Binary headers may begin with "solid" too, so the length of the file decides first.
-    if promised is not None and len(contents) == expected:
-        return RawPart(_stl_mesh(contents, promised))
-    if looks_like_text:
+    surplus = 0
+    if is_ascii_stl(contents):
         _check_text(contents)
-        if b"endsolid" not in contents.lower():
-            raise CaseError(FailureReason.TRUNCATED_FILE, "ends before the line 'endsolid'")
-        return RawPart(_load_mesh(contents, "stl_ascii"))
-    if promised is None:
-        raise CaseError(FailureReason.MALFORMED_FILE, "neither a binary nor an ASCII STL file")
-    if len(contents) < expected:
-        raise CaseError(
-            FailureReason.TRUNCATED_FILE,
-            f"announces {promised} triangles, {expected} bytes, but has {len(contents)} bytes",
-        )
-    surplus = len(contents) - expected
-    return RawPart(
-        _stl_mesh(contents, promised), warnings=[f"ignored {surplus} bytes after the last triangle"]
-    )
-
-
-def _stl_mesh(contents: bytes, count: int) -> trimesh.Trimesh:
-    records = np.frombuffer(contents, _STL_TRIANGLE, count, _STL_HEADER_BYTES)
-    corners = records["corners"].reshape(-1, 3).astype(np.float64)
-    return trimesh.Trimesh(corners, np.arange(len(corners)).reshape(-1, 3), process=False)
+    else:
+        surplus = surplus_bytes(contents)
+    corners = parse_stl(contents).reshape(-1, 3).astype(np.float64)
+    mesh = trimesh.Trimesh(corners, np.arange(len(corners)).reshape(-1, 3), process=False)
+    return RawPart(mesh, warnings=[f"ignored {surplus} bytes after the last triangle"] if surplus else [])
 
 
 def _load_obj(contents: bytes) -> RawPart:

@@ -372,12 +372,20 @@ def test_a_member_that_escapes_from_a_case_folder(small_case, tmp_path, pack):
     assert failure_of(only_case(archive)).reason is FailureReason.UNSAFE_ARCHIVE
 
 
-@pytest.mark.parametrize("contents", [b"", b"solid x", b"\xff" * 100])
-def test_bad_surface(small_case, contents):
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        (b"", FailureReason.MALFORMED_FILE),
+        (b"solid x", FailureReason.TRUNCATED_FILE),
+        (b"\xff" * 100, FailureReason.TRUNCATED_FILE),
+    ],
+    ids=["empty", "text", "binary"],
+)
+def test_bad_surface(small_case, contents, reason):
     (small_case / "part.stl").write_bytes(contents)
     with pytest.raises(CaseError, match=r"part\.stl: ") as caught:
         only_case(small_case).surface()
-    assert caught.value.reason is FailureReason.MALFORMED_FILE
+    assert caught.value.reason is reason
 
 
 def test_no_surface(small_case):
