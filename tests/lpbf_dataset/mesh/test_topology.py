@@ -48,6 +48,12 @@ def test_accepts_any_integer_dtype_and_memory_order():
         assert edges.dtype == np.int32
 
 
+def test_a_node_of_very_many_cells():
+    cells = np.random.default_rng(0).integers(1, 300, size=(100, 8)).astype(np.int32)
+    cells[:, 0] = 0
+    np.testing.assert_array_equal(unique_edges(cells, 300), naive_edges(cells))
+
+
 def test_no_cells_have_no_edges():
     assert unique_edges(np.empty((0, 8), dtype=np.int32), 0).shape == (0, 2)
 
