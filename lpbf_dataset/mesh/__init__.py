@@ -1,11 +1,25 @@
-"""Kernels on hexahedral meshes: edges and cell quality.
+"""Kernels on hexahedral meshes: edges, cell quality, components, averages, interpolation.
 
 Every function takes plain arrays, checks them, and runs compiled code that releases the GIL and
 is cached on disk.
 """
 
+from lpbf_dataset.mesh.averages import cell_to_node, node_to_cell
+from lpbf_dataset.mesh.components import face_components, node_components
 from lpbf_dataset.mesh.interpolate import Interpolator, interpolate
+from lpbf_dataset.mesh.locate import CellLocator
 from lpbf_dataset.mesh.quality import aspect_ratios, cell_volumes
 from lpbf_dataset.mesh.topology import unique_edges
 
-__all__ = ["Interpolator", "aspect_ratios", "cell_volumes", "interpolate", "unique_edges"]
+__all__ = [
+    "CellLocator",
+    "Interpolator",
+    "aspect_ratios",
+    "cell_to_node",
+    "cell_volumes",
+    "face_components",
+    "interpolate",
+    "node_components",
+    "node_to_cell",
+    "unique_edges",
+]

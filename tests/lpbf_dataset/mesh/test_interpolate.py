@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import root
 from scipy.spatial.transform import Rotation
 
-from lpbf_dataset.mesh import Interpolator, interpolate
+from lpbf_dataset.mesh import CellLocator, interpolate
 
 from .conftest import Mesh, box_mesh
 
@@ -99,7 +99,7 @@ def test_local_coordinates_of_warped_cells_lead_back_to_the_target(seed):
     points = block.points + rng.uniform(-0.2, 0.2, block.points.shape)
     cell, local = rng.integers(27, size=100), rng.uniform(0, 1, (100, 3))
     targets = np.einsum("kc,kcx->kx", weights_of(local), points[block.cells[cell]])
-    location = Interpolator(points, block.cells).locate(targets)
+    location = CellLocator(points, block.cells).locate(targets)
     np.testing.assert_array_equal(location.cell, cell)
     np.testing.assert_allclose(location.local, local, atol=1e-9)
 
@@ -126,7 +126,7 @@ def test_hanging_node_is_the_same_from_the_coarse_cell_where_the_field_is_contin
 def test_faces_edges_and_corners_belong_to_the_smallest_then_the_first_cell(hanging_node_mesh):
     points, cells = hanging_node_mesh
     targets = np.array([(2, 0.5, 0.5), (2.5, 1, 0.5), (2.5, 1, 1), (1, 1, 1), (0, 0, 0)])
-    location = Interpolator(points, cells).locate(targets)
+    location = CellLocator(points, cells).locate(targets)
     # The coarse cell is number 0, the fine ones follow with z fastest.
     np.testing.assert_array_equal(location.cell, [1, 1, 1, 0, 0])
     np.testing.assert_array_equal(location.local[:3], [(0, 0.5, 0.5), (0.5, 1, 0.5), (0.5, 1, 1)])

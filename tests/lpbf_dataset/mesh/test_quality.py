@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -34,6 +34,8 @@ def quadrature_volume(corners: np.ndarray) -> float:
     return volume
 
 
+# The first example may compile the kernel.
+@settings(deadline=None)
 @given(arrays(np.float32, (8, 3), elements=coordinates))
 def test_aspect_ratio_equals_naive_loop(corners):
     cells = np.arange(8, dtype=np.int32)[None]
@@ -41,6 +43,8 @@ def test_aspect_ratio_equals_naive_loop(corners):
     np.testing.assert_allclose(aspect_ratios(corners, cells), [expected], rtol=1e-12)
 
 
+# The first example may compile the kernel.
+@settings(deadline=None)
 @given(arrays(np.float32, (8, 3), elements=coordinates))
 def test_volume_of_a_warped_cell_equals_quadrature(corners):
     cells = np.arange(8, dtype=np.int32)[None]
