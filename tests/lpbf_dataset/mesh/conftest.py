@@ -7,6 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+# Corners of the unit cube in the order of a VTK hexahedron.
+UNIT_CORNERS = np.array(
+    [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]
+)
+
 
 class Mesh(NamedTuple):
     points: np.ndarray
@@ -31,3 +36,25 @@ def hanging_node_mesh() -> Mesh:
     unique, inverse = np.unique(points, axis=0, return_inverse=True)
     cells = np.concatenate([coarse.cells, fine.cells + len(coarse.points)])
     return Mesh(unique, inverse[cells].astype(np.int32))
+
+
+def octree_mesh(seed: int, size: int = 8, roots: int = 2, keep: float = 0.8, split: float = 0.6) -> Mesh:
+    """Return an unbalanced octree with removed cells: roots^3 cubes of a given size cut down to size 1."""
+    random = np.random.default_rng(seed)
+    pending = [(corner * size, size) for corner in np.argwhere(np.ones((roots,) * 3))]
+    leaves = []
+    while pending:
+        corner, length = pending.pop()
+        if length > 1 and random.random() < split:
+            pending += [(corner + child * (length // 2), length // 2) for child in UNIT_CORNERS]
+        elif random.random() < keep:
+            leaves.append(corner + UNIT_CORNERS * length)
+    lattice, cells = np.unique(np.reshape(leaves, (-1, 3)), axis=0, return_inverse=True)
+    return Mesh((lattice * [0.5, 0.25, 0.4]).astype(np.float32), cells.reshape(-1, 8).astype(np.int32))
+
+
+def rotated(mesh: Mesh, seed: int = 0) -> Mesh:
+    """Return the mesh turned about the origin."""
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    rotation *= np.sign(np.linalg.det(rotation))
+    return Mesh((mesh.points @ rotation.T).astype(np.float32), mesh.cells)
