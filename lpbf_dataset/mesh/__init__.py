@@ -1,25 +1,33 @@
-"""Kernels on hexahedral meshes: edges, cell quality, components, averages, interpolation.
+"""Kernels on hexahedral meshes: edges, quality, surface, distances to it, averages, interpolation.
 
 Every function takes plain arrays, checks them, and runs compiled code that releases the GIL and
 is cached on disk.
 """
 
 from lpbf_dataset.mesh.averages import cell_to_node, node_to_cell
+from lpbf_dataset.mesh.axis_distance import axis_distances
+from lpbf_dataset.mesh.boundary import Boundary, boundary
 from lpbf_dataset.mesh.components import face_components, node_components
+from lpbf_dataset.mesh.distance import node_distance, signed_distance
 from lpbf_dataset.mesh.interpolate import Interpolator, interpolate
 from lpbf_dataset.mesh.locate import CellLocator
 from lpbf_dataset.mesh.quality import aspect_ratios, cell_volumes
 from lpbf_dataset.mesh.topology import unique_edges
 
 __all__ = [
+    "Boundary",
     "CellLocator",
     "Interpolator",
     "aspect_ratios",
+    "axis_distances",
+    "boundary",
     "cell_to_node",
     "cell_volumes",
     "face_components",
     "interpolate",
     "node_components",
+    "node_distance",
     "node_to_cell",
+    "signed_distance",
     "unique_edges",
 ]

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lpbf_dataset.mesh import axis_distance as module
+from lpbf_dataset.mesh.axis_distance import axis_distances
+from lpbf_dataset.sources.netfabb import NetfabbSource
+
+from .conftest import Mesh, box_mesh, octree_mesh, rotated
+
+
+def naive_axis_distances(mesh: Mesh) -> np.ndarray:
+    """Follow each ray through axis-parallel closed boxes, cell by cell."""
+    points = mesh.points.astype(np.float64)
+    low, high = points[mesh.cells].min(axis=1) - 1e-4, points[mesh.cells].max(axis=1) + 1e-4
+    distances = np.zeros((len(points), 6))
+    for node, point in enumerate(points):
+        for axis in range(3):
+            others = [k for k in range(3) if k != axis]
+            on_line = ((low <= point) & (point <= high))[:, others].all(axis=1)
+            for column, sign in ((axis, -1), (axis + 3, 1)):
+                at = point[axis]
+                while True:
+                    around = on_line & (low[:, axis] <= at) & (at <= high[:, axis])
+                    ends = points[mesh.cells[around]][:, :, axis]
+                    further = (sign * ends).max() * sign
+                    if sign * (further - at) < 1e-3:
+                        break
+                    at = further
+                distances[node, column] = abs(at - point[axis])
+    return distances
+
+
+@pytest.fixture
+def follow_each_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SEGMENTS", 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_octrees_equal_naive_loop(seed):
+    mesh = octree_mesh(seed, size=4, keep=(0.5, 0.9)[seed % 2])
+    np.testing.assert_allclose(axis_distances(*mesh, threads=2), naive_axis_distances(mesh), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.usefixtures("follow_each_line")
+def test_lines_followed_one_by_one_equal_naive_loop(seed):
+    mesh = octree_mesh(seed, size=4, keep=(0.5, 0.9)[seed % 2])
+    np.testing.assert_allclose(axis_distances(*mesh, threads=2), naive_axis_distances(mesh), atol=1e-5)
+
+
+def test_real_mesh_equals_naive_loop(step2):
+    (case,) = NetfabbSource(step2).cases()
+    step = case.final_step()
+    mesh = Mesh(step.points, step.cells)
+    np.testing.assert_allclose(axis_distances(*mesh), naive_axis_distances(mesh), atol=1e-5)
+
+
+def test_box_has_the_closed_form():
+    mesh = box_mesh(4, 3, 5, (0.5, 0.25, 1.0))
+    expected = np.concatenate([mesh.points, mesh.points.max(axis=0) - mesh.points], axis=1)
+    np.testing.assert_array_equal(axis_distances(*mesh), expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_turned_box_has_the_closed_form(seed):
+    mesh = rotated(box_mesh(4, 4, 4), seed)
+    faces = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    faces *= np.sign(np.linalg.det(faces))
+    local = mesh.points @ faces
+    for axis in range(3):
+        for column, sign in ((axis, -1), (axis + 3, 1)):
+            direction = sign * faces[axis]
+            room = np.where(direction > 0, 4 - local, local)
+            exits = (np.where(room < 1e-5, 0, room) / np.abs(direction)).min(axis=1)
+            np.testing.assert_allclose(axis_distances(*mesh)[:, column], exits, atol=1e-4)
+
+
+def test_quarter_turn_permutes_the_axes():
+    mesh = octree_mesh(1, size=4)
+    turned = Mesh(mesh.points[:, [1, 2, 0]], mesh.cells)
+    np.testing.assert_array_equal(axis_distances(*turned), axis_distances(*mesh)[:, [1, 2, 0, 4, 5, 3]])
+
+
+def test_ray_in_a_face_ends_where_the_face_does():
+    # An L of three cells: its inner corner is at (1, 1).
+    mesh = box_mesh(2, 2, 1)
+    corner = Mesh(mesh.points, mesh.cells[[0, 1, 2]])
+    inner = int(np.flatnonzero((mesh.points == [1, 1, 0]).all(axis=1))[0])
+    np.testing.assert_array_equal(axis_distances(*corner)[inner], [1, 1, 0, 1, 1, 1])
+
+
+def test_nodes_of_no_cell_have_no_distance():
+    mesh = box_mesh(1, 1, 1)
+    points = np.concatenate([mesh.points, [[np.nan, 0, 0]]])
+    np.testing.assert_array_equal(axis_distances(points, mesh.cells)[8], np.zeros(6))
+
+
+def test_inverted_cell_is_refused():
+    mesh = box_mesh(1, 1, 1)
+    with pytest.raises(ValueError, match="cell 0 is inverted"):
+        axis_distances(mesh.points, mesh.cells[:, [4, 5, 6, 7, 0, 1, 2, 3]])
