@@ -23,7 +23,8 @@ class BoxTree(NamedTuple):
     Attributes
     ----------
     order : (m,) int64 ndarray
-        Items in the order of the leaves; leaf k holds the items `order[LEAF_SIZE * k:][:LEAF_SIZE]`.
+        Items in the order of the leaves; leaf k holds the items `order[leaf_size * k:][:leaf_size]`.  A
+        leaf without items has a box that contains nothing: its low corner is infinite.
     low, high : (2 * leaves - 1, 3) float64 ndarray
         Corners of the boxes; the children of box i are 2 i + 1 and 2 i + 2, the leaves come last.
     """
@@ -33,12 +34,12 @@ class BoxTree(NamedTuple):
     high: NDArray[np.float64]
 
 
-def box_tree(low: NDArray[np.float64], high: NDArray[np.float64]) -> BoxTree:
+def box_tree(low: NDArray[np.float64], high: NDArray[np.float64], leaf_size: int = LEAF_SIZE) -> BoxTree:
     """Build the hierarchy over items with the bounding boxes `low` to `high`, each (m, 3), m > 0."""
     order = morton_order((low + high) / 2)
-    leaves = 1 << (-(-len(low) // LEAF_SIZE) - 1).bit_length()
+    leaves = 1 << (-(-len(low) // leaf_size) - 1).bit_length()
     tree_low, tree_high = np.full((2 * leaves - 1, 3), np.inf), np.full((2 * leaves - 1, 3), -np.inf)
-    _fill_boxes(low[order], high[order], tree_low, tree_high)
+    _fill_boxes(low[order], high[order], leaf_size, tree_low, tree_high)
     return BoxTree(order, tree_low, tree_high)
 
 
@@ -47,8 +48,9 @@ def morton_order(points: NDArray[np.floating]) -> NDArray[np.int64]:
     if not len(points):
         return np.zeros(0, dtype=np.int64)
     origin = points.min(axis=0)
-    extent = max(float((points.max(axis=0) - origin).max()), np.finfo(np.float64).tiny)
-    return np.argsort(_morton_codes(((points - origin) * (1023 / extent)).astype(np.int64)), kind="stable")
+    extent = float((points.max(axis=0) - origin).max())
+    scale = 1023 / extent if extent > 0 else 0.0
+    return np.argsort(_morton_codes(((points - origin) * scale).astype(np.int64)), kind="stable")
 
 
 def in_chunks(kernel: Callable[[int, int], None], count: int, threads: int, size: int = CHUNK) -> None:
@@ -76,12 +78,13 @@ def _morton_codes(lattice: NDArray[np.int64]) -> NDArray[np.int64]:
 def _fill_boxes(
     low: NDArray[np.float64],
     high: NDArray[np.float64],
+    leaf_size: int,
     tree_low: NDArray[np.float64],
     tree_high: NDArray[np.float64],
 ) -> None:
     first_leaf = len(tree_low) // 2
     for item in range(len(low)):
-        box = first_leaf + item // LEAF_SIZE
+        box = first_leaf + item // leaf_size
         for axis in range(3):
             tree_low[box, axis] = min(tree_low[box, axis], low[item, axis])
             tree_high[box, axis] = max(tree_high[box, axis], high[item, axis])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from lpbf_dataset.mesh.box_tree import build_box_tree
+from lpbf_dataset.mesh.bounding_boxes import box_tree, in_chunks
 from lpbf_dataset.mesh.topology import check_cells
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ CONVERGED_STEP = 1e-10
 
 MAX_ITERATIONS = 20
 """Newton steps before a target counts as outside; warped cells take about five."""
-
-CHUNK = 16_384
-"""Targets a thread takes at a time."""
 
 
 class Location(NamedTuple):
@@ -83,7 +79,7 @@ class CellLocator:
         self.cells = np.ascontiguousarray(cells, dtype=np.int32)
         low, high = _cell_boxes(self.points, self.cells)
         margin = INSIDE_TOLERANCE * (high - low)
-        self._tree = build_box_tree(low - margin, high + margin)
+        self._tree = box_tree(low - margin, high + margin, leaf_size=1)
 
     def locate(self, targets: NDArray[np.floating], threads: int = 1) -> Location:
         """Find the cell around each target.
@@ -109,12 +105,11 @@ class CellLocator:
         cell = np.empty(len(targets), dtype=np.int32)
         local = np.empty((len(targets), 3))
 
-        def locate_chunk(start: int) -> None:
-            part = slice(start, start + CHUNK)
+        def locate_chunk(start: int, stop: int) -> None:
+            part = slice(start, stop)
             _locate(targets[part], self.points, self.cells, *self._tree, cell[part], local[part])
 
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(locate_chunk, range(0, len(targets), CHUNK)))
+        in_chunks(locate_chunk, len(targets), threads)
         return Location(cell, local)
 
 
@@ -151,14 +146,14 @@ def _locate(targets, points, cells, order, low, high, cell_out, local_out):  # t
         target = targets[k]
         found, least_excess, least_size = -1, INSIDE_TOLERANCE, np.inf
         local_out[k] = np.nan
-        stack[0], depth = 1, 1
+        stack[0], depth = 0, 1
         while depth:
             depth -= 1
             node = stack[depth]
             if not _box_contains(low[node], high[node], target):
                 continue
             if node < first_leaf:
-                stack[depth], stack[depth + 1] = 2 * node, 2 * node + 1
+                stack[depth], stack[depth + 1] = 2 * node + 1, 2 * node + 2
                 depth += 2
                 continue
             i = order[node - first_leaf]

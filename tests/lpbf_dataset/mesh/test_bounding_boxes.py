@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lpbf_dataset.mesh.box_tree import build_box_tree
+from lpbf_dataset.mesh.bounding_boxes import box_tree
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 64, 100])
@@ -11,24 +11,25 @@ def test_every_node_encloses_its_children_and_every_box_is_a_leaf(count):
     rng = np.random.default_rng(count)
     low = rng.uniform(-10, 10, (count, 3))
     high = low + 10.0 ** rng.uniform(-3, 1, (count, 1))
-    tree = build_box_tree(low, high)
+    tree = box_tree(low, high, leaf_size=1)
     np.testing.assert_array_equal(np.sort(tree.order), np.arange(count))
     first_leaf = len(tree.low) // 2
     np.testing.assert_array_equal(tree.low[first_leaf:][:count], low[tree.order])
     np.testing.assert_array_equal(tree.high[first_leaf:][:count], high[tree.order])
-    for node in range(1, first_leaf):
-        np.testing.assert_array_equal(tree.low[node], tree.low[2 * node : 2 * node + 2].min(axis=0))
-        np.testing.assert_array_equal(tree.high[node], tree.high[2 * node : 2 * node + 2].max(axis=0))
+    for node in range(first_leaf):
+        np.testing.assert_array_equal(tree.low[node], tree.low[2 * node + 1 : 2 * node + 3].min(axis=0))
+        np.testing.assert_array_equal(tree.high[node], tree.high[2 * node + 1 : 2 * node + 3].max(axis=0))
     assert len(tree.low) <= 4 * count
 
 
 def test_octants_of_a_cube_stay_together():
     corner = np.argwhere(np.ones((4, 4, 4))).astype(float)
-    order = build_box_tree(corner, corner + 1).order
+    order = box_tree(corner, corner + 1, leaf_size=1).order
     for eight in corner[order].reshape(8, 8, 3):
         np.testing.assert_array_equal(np.ptp(eight, axis=0), 1)
 
 
 def test_boxes_with_one_centre():
-    tree = build_box_tree(-np.arange(1.0, 4)[:, None].repeat(3, 1), np.arange(1.0, 4)[:, None].repeat(3, 1))
-    np.testing.assert_array_equal(tree.high[1], [3, 3, 3])
+    half = np.arange(1.0, 4)[:, None].repeat(3, axis=1)
+    tree = box_tree(-half, half, leaf_size=1)
+    np.testing.assert_array_equal(tree.high[0], [3, 3, 3])
