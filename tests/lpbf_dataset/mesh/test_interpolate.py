@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from scipy.optimize import root
 from scipy.spatial.transform import Rotation
 
 from lpbf_dataset.mesh import CellLocator, interpolate
+from lpbf_dataset.sources.netfabb import NetfabbSource
 
 from .conftest import Mesh, box_mesh
 
@@ -186,6 +189,21 @@ def test_integers_and_tensors():
     assert result.values.dtype == np.float64
     np.testing.assert_allclose(result.values, [values[:8].mean(axis=0)])
     assert interpolate(*mesh, values, np.empty((0, 3))).values.shape == (0, 3, 2)
+
+
+def test_steps_of_a_real_run(step2):
+    (case,) = NetfabbSource(step2).cases()
+    steps = [step for step in case.steps({"displacement"}) if step.kind in ("deposited", "removed")]
+    for before, after in itertools.pairwise(steps):
+        old = before.fields["displacement"]
+        values, inside = interpolate(before.points, before.cells, old, after.points)
+        row = {tuple(point): index for index, point in enumerate(before.points.tolist())}
+        rows = np.array([row.get(tuple(point), -1) for point in after.points.tolist()])
+        assert (rows >= 0).sum() >= min(len(before.points), len(after.points))
+        np.testing.assert_array_equal(values[rows >= 0], old[rows[rows >= 0]])
+        assert inside[rows >= 0].all()
+        top = before.points[:, 2].max()
+        np.testing.assert_array_equal(inside[after.points[:, 2] > top], False)
 
 
 @pytest.mark.parametrize(
