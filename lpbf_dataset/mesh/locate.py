@@ -49,7 +49,8 @@ class CellLocator:
     """Search for cells of a hexahedral mesh, which may be rotated, warped or of any size.
 
     A target on the boundary of several cells belongs to the one with the smallest bounding box, and among
-    equals to the first; at a hanging node that is a cell it is a corner of.
+    equals to the first; at a hanging node that is a cell it is a corner of.  A flat cell is not
+    found, nor is any cell at an edge of it that has no length (a wedge stored as a hexahedron).
 
     Parameters
     ----------

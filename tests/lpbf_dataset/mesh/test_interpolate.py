@@ -175,6 +175,14 @@ def test_inverted_and_flat_cells():
     assert not interpolate(flat, mesh.cells, flat, np.array([[0.3, 0.4, 0.0]])).inside.any()
 
 
+def test_wedge_stored_as_a_hexahedron():
+    points = np.array([(0, 0, 0), (2, 0, 0), (1, 2, 0), (0, 0, 2), (2, 0, 2), (1, 2, 2)], dtype=float)
+    targets = np.array([(1.0, 1.0, 1.0), (1.0, 1.99, 0.5), (0.0, 0.0, 2.0), (1.0, 2.0, 0.0)])
+    values, inside = interpolate(points, np.array([[0, 1, 2, 2, 3, 4, 5, 5]]), points, targets)
+    np.testing.assert_allclose(values, targets, atol=1e-12)
+    np.testing.assert_array_equal(inside, [True, True, True, False])
+
+
 def test_only_nodes_with_weight_contribute():
     mesh = box_mesh(2, 1, 1)
     values = np.where(mesh.points[:, 0] == 2, np.nan, 1.0)
