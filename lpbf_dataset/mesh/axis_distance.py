@@ -60,10 +60,14 @@ def axis_distances(
     local = np.searchsorted(used, cells)
     edges = positions[local[:, HEXAHEDRON_EDGES[:, 0]]] - positions[local[:, HEXAHEDRON_EDGES[:, 1]]]
     tolerance = RELATIVE_TOLERANCE * float(np.sqrt((edges**2).sum(axis=-1).min()))
-    ranks, planes = _ranks(positions, tolerance)
+    rounding = float(np.finfo(np.float32).eps * np.abs(positions).max())
+    # A mesh askew by more than its rounding has no planes of nodes, and is followed line by line.
+    ranks, planes = _ranks(positions, min(8 * rounding, tolerance))
     boxes = _boxes(ranks, local)
     values = _along_lattice(ranks, planes, boxes, threads) if boxes is not None else None
-    distances[used] = _along_lines(positions, local, tolerance, threads) if values is None else values
+    if values is None:
+        values = _along_lines(positions, local, rounding, tolerance, threads)
+    distances[used] = values
     return distances
 
 
@@ -151,7 +155,11 @@ def _lattice_axis(
 
 
 def _along_lines(
-    positions: NDArray[np.float64], cells: NDArray[np.int64], tolerance: float, threads: int
+    positions: NDArray[np.float64],
+    cells: NDArray[np.int64],
+    rounding: float,
+    tolerance: float,
+    threads: int,
 ) -> NDArray[np.float64]:
     """Distances in any mesh of convex cells: each line through a node is followed from cell to cell."""
     corners = positions[cells]
@@ -164,7 +172,8 @@ def _along_lines(
     distances = np.empty((len(positions), 6))
 
     def kernel(start: int, stop: int) -> None:
-        _follow(positions[start:stop], half_spaces, tree.low, tree.high, tolerance, distances[start:stop])
+        part = slice(start, stop)
+        _follow(positions[part], half_spaces, tree.low, tree.high, rounding, tolerance, distances[part])
 
     in_chunks(kernel, len(positions), threads)
     return distances
@@ -176,12 +185,13 @@ def _follow(
     half_spaces: NDArray[np.float64],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
+    rounding: float,
     tolerance: float,
     distances: NDArray[np.float64],
 ) -> None:
     first_leaf = len(low) // 2
     stack = np.empty(64, dtype=np.int64)
-    spans = np.empty((len(half_spaces), 2))
+    spans = np.empty((len(half_spaces), 4))
     for node in range(len(positions)):
         for axis in range(3):
             across, other = (axis + 1) % 3, (axis + 2) % 3
@@ -204,8 +214,8 @@ def _follow(
                     continue
                 item = (box - first_leaf) * LEAF_SIZE
                 for cell in range(item, min(item + LEAF_SIZE, len(half_spaces))):
-                    span = _clip(positions[node], axis, half_spaces[cell], tolerance)
-                    if span[1] - span[0] > 0:
+                    span = _clip(positions[node], axis, half_spaces[cell], rounding, tolerance)
+                    if span[2] < span[3]:
                         spans[count] = span
                         count += 1
             distances[node, axis] = _reach(spans[:count], -1, tolerance)
@@ -214,23 +224,33 @@ def _follow(
 
 @njit(cache=True, nogil=True)
 def _clip(
-    position: NDArray[np.float64], axis: int, half_spaces: NDArray[np.float64], tolerance: float
-) -> tuple[float, float]:
-    """Where the line through a position along an axis runs in a closed cell; empty if start >= end."""
-    start, end = -np.inf, np.inf
+    position: NDArray[np.float64],
+    axis: int,
+    half_spaces: NDArray[np.float64],
+    rounding: float,
+    tolerance: float,
+) -> tuple[float, float, float, float]:
+    """Where the line through a position along an axis runs in a closed cell, and where it may by rounding.
+
+    The second span is empty (start >= end) where the line misses the cell.
+    """
+    start, end, early, late = -np.inf, np.inf, -np.inf, np.inf
+    # A face of the shortest edges that is tilted by no more than the rounding of its corners.
+    parallel = 4 * rounding * RELATIVE_TOLERANCE / tolerance
     for k in range(6):
         a, b, c, offset = half_spaces[k]
         room = offset - (a * position[0] + b * position[1] + c * position[2])
         slope = half_spaces[k, axis]
-        # A line within rounding of parallel runs in the face or beside it, as far as the cell goes.
-        if abs(slope) < 1e-4:
+        if abs(slope) < parallel:
             if room < -tolerance:
-                return 0.0, 0.0
+                return 0.0, 0.0, 0.0, 0.0
         elif slope > 0:
             end = min(end, room / slope)
+            late = min(late, (room + 2 * rounding) / slope)
         else:
             start = max(start, room / slope)
-    return start, end
+            early = max(early, (room + 2 * rounding) / slope)
+    return start, end, early, late
 
 
 @njit(cache=True, nogil=True)
@@ -239,8 +259,8 @@ def _reach(spans: NDArray[np.float64], sign: int, tolerance: float) -> float:
     reach, grew = 0.0, True
     while grew:
         grew = False
-        for span in spans:
-            near, far = (span[0], span[1]) if sign > 0 else (-span[1], -span[0])
+        for start, end, early, late in spans:
+            near, far = (early, end) if sign > 0 else (-late, -start)
             if near <= reach + tolerance and far > reach:
                 reach, grew = far, True
     return reach if reach > tolerance else 0.0

@@ -48,9 +48,8 @@ def morton_order(points: NDArray[np.floating]) -> NDArray[np.int64]:
     if not len(points):
         return np.zeros(0, dtype=np.int64)
     origin = points.min(axis=0)
-    extent = float((points.max(axis=0) - origin).max())
-    scale = 1023 / extent if extent > 0 else 0.0
-    return np.argsort(_morton_codes(((points - origin) * scale).astype(np.int64)), kind="stable")
+    extent = float((points.max(axis=0) - origin).max()) or 1.0
+    return np.argsort(_morton_codes(((points - origin) / extent * 1023).astype(np.int64)), kind="stable")
 
 
 def in_chunks(kernel: Callable[[int, int], None], count: int, threads: int, size: int = CHUNK) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lpbf_dataset.mesh import axis_distance as module
+from lpbf_dataset.mesh import boundary, node_distance
 from lpbf_dataset.mesh.axis_distance import axis_distances
 from lpbf_dataset.sources.netfabb import NetfabbSource
 
@@ -75,6 +76,35 @@ def test_turned_box_has_the_closed_form(seed):
             room = np.where(direction > 0, 4 - local, local)
             exits = (np.where(room < 1e-5, 0, room) / np.abs(direction)).min(axis=1)
             np.testing.assert_allclose(axis_distances(*mesh)[:, column], exits, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_turned_octrees_equal_naive_loop(seed):
+    """The twin turns the rays into the frame of the cells, where these are boxes along the axes."""
+    mesh = octree_mesh(seed, size=4)
+    points = mesh.points.astype(np.float64)
+    frame = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    frame *= np.sign(np.linalg.det(frame))
+    distances = axis_distances(points @ frame.T, mesh.cells)
+    low, high = points[mesh.cells].min(axis=1), points[mesh.cells].max(axis=1)
+    for node in range(0, len(points), 5):
+        for column in range(6):
+            ray = frame[column % 3] * (1 if column > 2 else -1)
+            ends = np.sort(np.stack([low - points[node], high - points[node]]) / ray, axis=0)
+            enter, leave = ends[0].max(axis=1), ends[1].min(axis=1)
+            reach = 0.0
+            while (further := leave[(enter <= reach + 1e-6)].max()) > reach + 1e-6:
+                reach = further
+            assert distances[node, column] == pytest.approx(reach, abs=1e-5)
+
+
+@pytest.mark.parametrize("tilt", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7])
+def test_meshes_askew_by_little_have_no_gaps(tilt):
+    mesh = octree_mesh(0, size=4, keep=0.95)
+    skew = np.array([[0, -1, 0.3], [1, 0, -0.7], [-0.3, 0.7, 0]]) * tilt
+    askew = Mesh((mesh.points @ (np.eye(3) + skew)).astype(np.float32), mesh.cells)
+    inscribed, _ = node_distance(askew.points, boundary(*askew))
+    assert (axis_distances(*askew).min(axis=1) + inscribed).min() >= -1e-5
 
 
 def test_quarter_turn_permutes_the_axes():
