@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 
 from lpbf_dataset.mesh.boundary import boundary
 from lpbf_dataset.mesh.distance import node_distance, signed_distance
@@ -86,6 +87,16 @@ def test_any_points_have_the_sign_of_the_cells_they_lie_in(seed):
     np.testing.assert_array_equal(distance[off] < 0, is_inside(mesh, queries)[off])
     lengths = np.linalg.norm(direction[off], axis=1)
     np.testing.assert_allclose(lengths, 1)
+
+
+def test_surface_of_triangles_alone():
+    sphere = trimesh.creation.icosphere(subdivisions=3, radius=2.0)
+    queries = np.random.default_rng(0).uniform(-3, 3, (500, 3))
+    distance, _ = signed_distance(queries, sphere.vertices, sphere.faces)
+    np.testing.assert_allclose(np.abs(distance), naive_distance(queries, sphere.triangles), atol=1e-9)
+    # A convex body is what lies behind all of its faces.
+    heights = ((queries[:, None] - sphere.triangles[:, 0]) * sphere.face_normals).sum(axis=2)
+    np.testing.assert_array_equal(distance < 0, (heights < 0).all(axis=1))
 
 
 def test_threads_change_nothing():
