@@ -13,8 +13,9 @@ from tqdm import tqdm
 from lpbf_dataset.build import BuildOptions, build_store
 from lpbf_dataset.sources.base import SourceError
 from lpbf_dataset.sources.netfabb import NetfabbSource
+from lpbf_dataset.sources.part_files import discover_parts
 from pipelines.console import EXIT_INCOMPLETE, add_verbosity, run_command, set_verbosity
-from pipelines.simulate import SimulateOptions, find_parts, run_simulations
+from pipelines.simulate import SimulateOptions, require_unique_names, run_simulations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,9 +86,11 @@ def find_sources(paths: Sequence[Path]) -> tuple[list[NetfabbSource], list[PartS
     ------
     SourceError
         If a path holds neither.
+    UserError
+        If two parts have the same name.
     """
     results: list[NetfabbSource] = []
-    folders_of_parts: list[Path] = []
+    parts: list[PartSource] = []
     for path in paths:
         try:
             results.append(NetfabbSource(path))
@@ -95,11 +98,11 @@ def find_sources(paths: Sequence[Path]) -> tuple[list[NetfabbSource], list[PartS
             if not path.exists():
                 raise
             try:
-                find_parts([path])
+                parts += discover_parts(path)
             except SourceError:
                 raise no_results from None
-            folders_of_parts.append(path)
-    return results, find_parts(folders_of_parts)
+    require_unique_names(parts)
+    return results, parts
 
 
 def procedural_parts(count: int, seed: int) -> list[PartSource]:

@@ -128,9 +128,14 @@ def find_parts(paths: Sequence[Path]) -> list[PartSource]:
         If two parts have the same name.
     """
     parts = [part for path in paths for part in discover_parts(path)]
+    require_unique_names(parts)
+    return list(parts)
+
+
+def require_unique_names(parts: Sequence[PartSource]) -> None:
+    """Raise `UserError` if two parts have the same name, and so the same result folder."""
     if repeated := [name for name, count in Counter(part.name for part in parts).items() if count > 1]:
         raise UserError(f"more than one part is called {repeated[0]}; rename one or simulate them apart")
-    return list(parts)
 
 
 def build_parser() -> ArgumentParser:
