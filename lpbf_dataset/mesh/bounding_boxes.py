@@ -64,6 +64,49 @@ def in_chunks(kernel: Callable[[int, int], None], count: int, threads: int, size
 
 
 @njit(cache=True, nogil=True)
+def leaves_on_line(  # type: ignore[no-untyped-def]
+    low, high, axis: int, across: float, other: float, leaves
+) -> int:
+    """Find the leaves of a tree whose boxes a line along an axis meets.
+
+    Parameters
+    ----------
+    low, high : (2 * leaves - 1, 3) float64 ndarray
+        Boxes of a `BoxTree`.
+    axis : int
+        Axis of the line.
+    across, other : float
+        Coordinates of the line along the axes `axis + 1` and `axis + 2`, modulo 3.
+    leaves : (leaves,) int64 ndarray
+        Filled with the numbers of the leaves.
+
+    Returns
+    -------
+    int
+        How many there are.
+    """
+    second, third = (axis + 1) % 3, (axis + 2) % 3
+    first_leaf = len(low) // 2
+    count = 0
+    stack = np.empty(64, dtype=np.int64)
+    stack[0], size = 0, 1
+    while size:
+        size -= 1
+        box = stack[size]
+        if across < low[box, second] or across > high[box, second]:
+            continue
+        if other < low[box, third] or other > high[box, third]:
+            continue
+        if box < first_leaf:
+            stack[size], stack[size + 1] = 2 * box + 2, 2 * box + 1
+            size += 2
+        else:
+            leaves[count] = box - first_leaf
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
 def _morton_codes(lattice: NDArray[np.int64]) -> NDArray[np.int64]:
     codes = np.zeros(len(lattice), dtype=np.int64)
     for i in range(len(lattice)):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from lpbf_dataset.mesh.bounding_boxes import LEAF_SIZE, box_tree, in_chunks, morton_order
+from lpbf_dataset.mesh.bounding_boxes import LEAF_SIZE, box_tree, in_chunks, leaves_on_line, morton_order
+from lpbf_dataset.mesh.crossings import position_on_line, turn_about_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,16 +90,29 @@ def signed_distance(
     ValueError
         If there is no triangle, a triangle names no vertex, or a position is not finite.
     """
+    corners = triangle_corners(queries, vertices, triangles)
+    distance, direction = _split(_nearest_offsets(queries, corners, threads))
+    inside = _winding_numbers(np.asarray(queries, np.float64), corners, threads) > 0
+    return np.where(inside, -distance, distance), direction
+
+
+def triangle_corners(
+    queries: NDArray[np.floating], vertices: NDArray[np.floating], triangles: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Corners (t, 3, 3) of the triangles of a surface that has a distance to every query.
+
+    Raises
+    ------
+    ValueError
+        If there is no triangle, a triangle names no vertex, or a position is not finite.
+    """
     if not len(triangles):
         raise ValueError("a surface without triangles has no distance")
     if triangles.min() < 0 or triangles.max() >= len(vertices):
         raise ValueError(f"triangles name vertices beyond the {len(vertices)} of the surface")
     if not (np.isfinite(vertices).all() and np.isfinite(queries).all()):
         raise ValueError("a vertex of the surface or a query point is at no finite position")
-    corners = np.asarray(vertices, dtype=np.float64)[triangles]
-    distance, direction = _split(_nearest_offsets(queries, corners, threads))
-    inside = _winding_numbers(np.asarray(queries, np.float64), corners, threads) > 0
-    return np.where(inside, -distance, distance), direction
+    return np.asarray(vertices, dtype=np.float64)[triangles]
 
 
 def _split(offset: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -236,47 +250,12 @@ def _count_crossings(
     high: NDArray[np.float64],
     numbers: NDArray[np.int64],
 ) -> None:
-    first_leaf = len(low) // 2
-    stack = np.empty(64, dtype=np.int64)
+    leaves = np.empty(len(low) // 2 + 1, dtype=np.int64)
     for q in range(len(queries)):
         x, y, z = queries[q]
-        crossings = 0
-        stack[0], size = 0, 1
-        while size:
-            size -= 1
-            box = stack[size]
-            beside = x < low[box, 0] or x > high[box, 0] or y < low[box, 1] or y > high[box, 1]
-            if beside or z > high[box, 2]:
-                continue
-            if box < first_leaf:
-                stack[size], stack[size + 1] = 2 * box + 1, 2 * box + 2
-                size += 2
-                continue
-            item = (box - first_leaf) * LEAF_SIZE
-            for t in range(item, min(item + LEAF_SIZE, len(corners))):
-                crossings += _crossing(x, y, z, corners[t])
-        numbers[q] = crossings
-
-
-@njit(cache=True, nogil=True)
-def _crossing(x: float, y: float, z: float, corners: NDArray[np.float64]) -> int:
-    """Return +1 where the ray upwards leaves through the triangle, -1 where it enters, else 0."""
-    winding = 0
-    for k in range(3):
-        ax, ay = corners[k, 0], corners[k, 1]
-        bx, by = corners[(k + 1) % 3, 0], corners[(k + 1) % 3, 1]
-        if (ay <= y) == (by <= y):
-            continue
-        # Taken from its lower end, an edge has the same side for both triangles that share it.
-        if ay <= y:
-            winding += (bx - ax) * (y - ay) - (x - ax) * (by - ay) > 0
-        else:
-            winding -= (ax - bx) * (y - by) - (x - bx) * (ay - by) > 0
-    if winding == 0:
-        return 0
-    a, b, c = corners[0], corners[1], corners[2]
-    nx = (b[1] - a[1]) * (c[2] - a[2]) - (b[2] - a[2]) * (c[1] - a[1])
-    ny = (b[2] - a[2]) * (c[0] - a[0]) - (b[0] - a[0]) * (c[2] - a[2])
-    nz = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-    above = nx * (a[0] - x) + ny * (a[1] - y) + nz * (a[2] - z)
-    return winding if above * winding > 0 else 0
+        numbers[q] = 0
+        for leaf in leaves[: leaves_on_line(low, high, 2, x, y, leaves)]:
+            for t in range(LEAF_SIZE * leaf, min(LEAF_SIZE * (leaf + 1), len(corners))):
+                turn = turn_about_line(corners, t, 2, x, y)
+                if turn and position_on_line(corners, t, 2, x, y) > z:
+                    numbers[q] += turn

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lpbf_dataset.mesh import axis_distance as module
-from lpbf_dataset.mesh import boundary, node_distance
+from lpbf_dataset.mesh import boundary, lattice_rays, node_distance
 from lpbf_dataset.mesh.axis_distance import axis_distances
 from lpbf_dataset.sources.netfabb import NetfabbSource
 
@@ -35,7 +34,7 @@ def naive_axis_distances(mesh: Mesh) -> np.ndarray:
 
 @pytest.fixture
 def follow_each_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_SEGMENTS", 0)
+    monkeypatch.setattr(lattice_rays, "MAX_BOXES", 0)
 
 
 @pytest.mark.parametrize("seed", range(6))
