@@ -67,9 +67,9 @@ def find_lattice(
     for normals in _likely_normals(positions, cells, shortest_edge, rounding):
         ranks, planes = np.empty(positions.shape, dtype=np.int64), []
         for family, normal in enumerate(normals):
-            ranks[:, family], low, high = _planes(positions @ normal, gap)
-            planes.append((low + high) / 2)
-            if (high - low).max() > SPREAD * rounding:
+            ranks[:, family], begin, end = _planes(positions @ normal, gap)
+            planes.append((begin + end) / 2)
+            if (end - begin).max() > SPREAD * rounding:
                 break
         else:
             low, high, are_boxes = _boxes(ranks, cells)

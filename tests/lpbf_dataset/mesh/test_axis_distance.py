@@ -97,6 +97,43 @@ def test_turned_octrees_equal_naive_loop(seed):
             assert distances[node, column] == pytest.approx(reach, abs=1e-5)
 
 
+@pytest.mark.parametrize("angle", [np.pi / 4, 0.3, 1e-3])
+@pytest.mark.parametrize("axis", range(3))
+def test_octrees_turned_about_an_axis_equal_lines_followed_one_by_one(axis, angle, monkeypatch):
+    """All rays run in faces or along edges."""
+    turn = np.eye(3)
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    turn[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+    mesh = octree_mesh(axis, size=4, keep=0.7)
+    points = mesh.points @ turn.T
+    distances = axis_distances(points, mesh.cells)
+    monkeypatch.setattr(lattice_rays, "MAX_BOXES", 0)
+    np.testing.assert_allclose(distances, axis_distances(points, mesh.cells), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_turned_octrees_in_single_precision_equal_lines_followed_one_by_one(seed, monkeypatch):
+    mesh = rotated(octree_mesh(seed, keep=0.7), seed)
+    far = Mesh(mesh.points + np.float32([40, 30, 20]), mesh.cells)
+    distances = axis_distances(*far, threads=2)
+    monkeypatch.setattr(lattice_rays, "MAX_BOXES", 0)
+    np.testing.assert_allclose(distances, axis_distances(*far), atol=1e-5)
+
+
+def test_tapered_cells_have_the_closed_form():
+    """Frusta one upon the other, narrowing to the top, are boxes on no lattice."""
+    block = box_mesh(2, 2, 3)
+    points = block.points.astype(np.float64)
+    taper = 1 - points[:, 2] / 6
+    points[:, :2] = (points[:, :2] - 1) * taper[:, None]
+    distances = axis_distances(points, block.cells)
+    for axis in range(2):
+        np.testing.assert_allclose(distances[:, axis + 3], taper - points[:, axis], atol=1e-9)
+        np.testing.assert_allclose(distances[:, axis], taper + points[:, axis], atol=1e-9)
+    height = 6 * (1 - np.abs(points[:, :2]).max(axis=1))
+    np.testing.assert_allclose(distances[:, 5], np.minimum(3, height) - points[:, 2], atol=1e-6)
+
+
 @pytest.mark.parametrize("tilt", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7])
 def test_meshes_askew_by_little_have_no_gaps(tilt):
     mesh = octree_mesh(0, size=4, keep=0.95)
