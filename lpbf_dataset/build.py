@@ -17,8 +17,9 @@ from lpbf_dataset.curation.rules import PUBLISHED_RULES, first_violation
 from lpbf_dataset.curation.splits import DEFAULT_FRACTIONS, split_cases
 from lpbf_dataset.curation.statistics import case_statistics
 from lpbf_dataset.curation.terms import source_terms
+from lpbf_dataset.features import SdfSurface, geometry_features
 from lpbf_dataset.mesh import unique_edges
-from lpbf_dataset.schema import STATISTICS, Split, field_names
+from lpbf_dataset.schema import FEATURE_VARIABLES, STATISTICS, Split, field_names
 from lpbf_dataset.sources.base import CaseError, FailureReason
 from lpbf_dataset.store.writer import StoreWriter
 
@@ -55,6 +56,9 @@ class BuildOptions:
         Share of the cases in "train", "val" and "test".
     seed : int
         Seed of the split, and of procedural parts.
+    sdf_surface : {"mesh", "stl"}
+        What the distances of the geometry features are taken to: the surface of the mesh, or that of
+        the part as designed, which every case must then have.
     licence : str
         Terms of the source data; empty for what the names of the designs tell.
     citation : str
@@ -66,6 +70,7 @@ class BuildOptions:
     split: Literal["design", "random", "official"] = "design"
     split_fractions: dict[Split, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))
     seed: int = 0
+    sdf_surface: SdfSurface = "mesh"
     licence: str = ""
     citation: str = ""
 
@@ -112,8 +117,8 @@ def build_store(
     found = [raw for source in sources for raw in source.cases()]
     fields = _common_fields(found) if options.fields == "all" else field_names(include_optional=False)
     seen: dict[str, str] = {}
-    with StoreWriter(output, fields=fields) as writer:
-        entries = [_take(raw, fields, rules, writer, seen) for raw in progress(found)]
+    with StoreWriter(output, fields=(*fields, *FEATURE_VARIABLES)) as writer:
+        entries = [_take(raw, fields, options.sdf_surface, rules, writer, seen) for raw in progress(found)]
         catalog = _catalog(entries)
         kept = catalog[catalog["status"] == "kept"]
         if kept.empty:
@@ -138,6 +143,7 @@ def _common_fields(cases: Iterable[RawCase]) -> tuple[str, ...]:
 def _take(
     raw: RawCase,
     fields: Sequence[str],
+    sdf_surface: SdfSurface,
     rules: Sequence[Rule],
     writer: StoreWriter,
     seen: dict[str, str],
@@ -148,7 +154,7 @@ def _take(
         return _entry(raw, "failed", str(duplicate))
     seen[raw.case_id] = raw.location
     try:
-        case = read_case(raw, fields)
+        case = read_case(raw, fields, sdf_surface)
         content_hash = raw.content_hash()
     except CaseError as error:
         return _entry(raw, "failed", str(error))
@@ -195,8 +201,8 @@ def _splits(
     return {case_id: official.get(case_id, "train") for case_id in designs}
 
 
-def read_case(raw: RawCase, fields: Sequence[str]) -> Case:
-    """Read the final state of one case, with the mesh edges and the statistics.
+def read_case(raw: RawCase, fields: Sequence[str], sdf_surface: SdfSurface = "mesh") -> Case:
+    """Read the final state of one case, with the mesh edges, the geometry features and the statistics.
 
     Parameters
     ----------
@@ -204,6 +210,8 @@ def read_case(raw: RawCase, fields: Sequence[str]) -> Case:
         The case as its source holds it.
     fields : sequence of str
         Nodal fields to keep.
+    sdf_surface : {"mesh", "stl"}
+        Surface to which the distances are taken.
 
     Returns
     -------
@@ -213,7 +221,7 @@ def read_case(raw: RawCase, fields: Sequence[str]) -> Case:
     Raises
     ------
     CaseError
-        If the case cannot be read or lacks one of the fields.
+        If the case cannot be read, lacks one of the fields, or its mesh is unsound.
     """
     step = raw.final_step(fields)
     if absent := [name for name in fields if name not in step.fields]:
@@ -223,6 +231,7 @@ def read_case(raw: RawCase, fields: Sequence[str]) -> Case:
         "cells": step.cells,
         "edges": unique_edges(step.cells, len(step.points)),
         **{name: step.fields[name] for name in fields},
+        **geometry_features(step.points, step.cells, raw.surface if sdf_surface == "stl" else None),
     }
     statistics = case_statistics(variables, raw.surface())
     return Case(raw.case_id, raw.design_id, raw.source, variables, statistics=statistics)

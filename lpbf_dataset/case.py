@@ -117,7 +117,7 @@ class Case:
         if variable not in self.variables or VARIABLES[variable].dim != "node":
             known = ", ".join(self.field_names)
             raise KeyError(f"case {self.case_id!r} has no field {name!r}; it has {known}")
-        values: NDArray[np.float32] = self.variables[variable]  # type: ignore[assignment]
+        values = self.variables[variable].astype("float32", copy=False)
         if component is not None:
             return values[:, component]
         if values.ndim == 1:
@@ -145,12 +145,17 @@ class Case:
     def to_meshio(self) -> meshio.Mesh:
         """Undeformed mesh with every field as point data, for the formats meshio writes.
 
-        Symmetric tensors keep the component order of the store (xx, yy, zz, xy, xz, yz).
+        Symmetric tensors keep the component order of the store (xx, yy, zz, xy, xz, yz); booleans become
+        bytes, since few formats know them.
         """
         import meshio
 
+        fields = {name: self.variables[name] for name in self.field_names}
         return meshio.Mesh(
             self.points,
             [("hexahedron", self.cells)],
-            point_data={name: self.variables[name] for name in self.field_names},
+            point_data={
+                name: values.astype("uint8") if values.dtype.kind == "b" else values
+                for name, values in fields.items()
+            },
         )

@@ -64,8 +64,12 @@ class Variable:
         return () if self.component is None else (self.component[1],)
 
 
+AXIS_DIRECTIONS = ("-x", "-y", "-z", "+x", "+y", "+z")
+"""Order of the directions in which distances along the axes are taken."""
+
 _XYZ = ("xyz", 3)
 _TENSOR = ("tensor", len(TENSOR_COMPONENTS))
+_AXES = ("axis", len(AXIS_DIRECTIONS))
 
 
 def _optional(name: str, component: tuple[str, int] | None, units: str, long_name: str) -> Variable:
@@ -79,6 +83,10 @@ VARIABLES: dict[str, Variable] = {
         Variable("displacement", "node", _XYZ, "float32", "mm", "displacement after plate removal"),
         Variable("von_mises_stress", "node", None, "float32", "MPa", "von Mises stress"),
         Variable("temperature", "node", None, "float32", "degC", "temperature"),
+        Variable("sdf", "node", None, "float32", "mm", "signed distance to the surface, negative inside"),
+        Variable("sdf_direction", "node", _XYZ, "float32", "1", "unit vector to the nearest surface point"),
+        Variable("axis_distance", "node", _AXES, "float32", "mm", "distance to the surface along the axes"),
+        Variable("on_surface", "node", None, "bool", "1", "whether the node lies on the surface of the mesh"),
         Variable("cells", "cell", ("vertex", 8), "int32", "1", "node of each corner, VTK hexahedron order"),
         Variable("edges", "edge", ("edge_end", 2), "int32", "1", "undirected mesh edge, first node < second"),
         _optional("cauchy_stress", _TENSOR, "MPa", "Cauchy stress"),
@@ -95,7 +103,10 @@ VARIABLES: dict[str, Variable] = {
 }
 
 MESH_VARIABLES = ("points", "cells", "edges")
-"""What makes up the mesh itself; every other variable is a field on it."""
+"""What makes up the mesh itself; every other variable lives on it."""
+
+FEATURE_VARIABLES = ("sdf", "sdf_direction", "axis_distance", "on_surface")
+"""Geometry features: computed from the mesh, and the inputs of models rather than results of a simulation."""
 
 
 @dataclass(frozen=True)
@@ -143,16 +154,13 @@ STATISTICS: dict[str, Statistic] = {
 
 
 def component_names(variable: Variable) -> tuple[str, ...]:
-    """Names of the components of a variable: ``("x", "y", "z")``, tensor components or ``()``."""
-    if variable.component == _XYZ:
-        return ("x", "y", "z")
-    if variable.component == _TENSOR:
-        return TENSOR_COMPONENTS
-    return ()
+    """Names of the components of a nodal variable, for example ``("x", "y", "z")``; ``()`` for others."""
+    names = {_XYZ: ("x", "y", "z"), _TENSOR: TENSOR_COMPONENTS, _AXES: AXIS_DIRECTIONS}
+    return names.get(variable.component, ()) if variable.component else ()
 
 
 def field_names(*, include_optional: bool) -> tuple[str, ...]:
-    """Names of the nodal fields (displacement and so on), in table order.
+    """Names of the simulated nodal fields (displacement and so on), in table order.
 
     Parameters
     ----------
@@ -162,7 +170,7 @@ def field_names(*, include_optional: bool) -> tuple[str, ...]:
     return tuple(
         name
         for name, variable in VARIABLES.items()
-        if name not in MESH_VARIABLES and (include_optional or not variable.optional)
+        if name not in (*MESH_VARIABLES, *FEATURE_VARIABLES) and (include_optional or not variable.optional)
     )
 
 
@@ -192,7 +200,7 @@ def resolve_scalar(name: str) -> tuple[str, int | None]:
         names = component_names(VARIABLES[variable_name])
         if component in names:
             return variable_name, names.index(component)
-    scalars = [n for n in field_names(include_optional=True) if not VARIABLES[n].component]
-    vectors = [n for n in field_names(include_optional=True) if VARIABLES[n].component]
-    known = sorted(scalars + [f"{n}_{c}" for n in vectors for c in component_names(VARIABLES[n])])
+    nodal = [variable for variable in VARIABLES.values() if variable.dim == "node"]
+    scalars = [variable.name for variable in nodal if not variable.component]
+    known = sorted(scalars + [f"{v.name}_{c}" for v in nodal for c in component_names(v)])
     raise KeyError(f"no field named {name!r}; known fields: {', '.join(known)}")

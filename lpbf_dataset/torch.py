@@ -126,4 +126,4 @@ def _stack(case: Case, columns: Sequence[Column]) -> torch.Tensor:
     ]
     if not values:
         return torch.empty(case.node_count, 0)
-    return torch.from_numpy(np.stack(values, axis=1))
+    return torch.from_numpy(np.stack(values, axis=1).astype(np.float32, copy=False))

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 from tqdm import tqdm
 
 from lpbf_dataset.build import BuildOptions, build_store
-from lpbf_dataset.sources.base import SourceError
+from lpbf_dataset.features import geometry_features
+from lpbf_dataset.schema import FEATURE_VARIABLES
+from lpbf_dataset.sources.base import CaseError, SourceError
 from lpbf_dataset.sources.netfabb import NetfabbSource
 from lpbf_dataset.sources.part_files import discover_parts
-from pipelines.console import EXIT_INCOMPLETE, add_verbosity, run_command, set_verbosity
+from lpbf_dataset.store.amend import replace_variables
+from lpbf_dataset.store.reader import open_dataset
+from pipelines.console import EXIT_INCOMPLETE, UserError, add_verbosity, run_command, set_verbosity
 from pipelines.simulate import SimulateOptions, require_unique_names, run_simulations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import pandas as pd
     from jsonargparse import Namespace
+    from numpy.typing import NDArray
 
+    from lpbf_dataset.case import Case
     from lpbf_dataset.simulation.job import PartSource
 
 DEMO_EDGE = 30.0
@@ -39,7 +47,13 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
     parser.add_argument("sources", nargs="*", type=Path, help="results or parts; none for procedural parts")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the store to write")
+    parser.add_argument("-o", "--output", type=Path | None, help="the store to write")
+    parser.add_argument(
+        "--recompute",
+        type=Literal["sdf"] | None,
+        help="compute the geometry features (sdf, sdf_direction, axis_distance, on_surface) of an existing "
+        "store anew, or for the first time, from its meshes, and leave the rest as it is",
+    )
     parser.add_argument("--count", type=int, default=16, help="number of procedural parts")
     parser.add_argument("--workers", type=int, default=1, help="parts simulated at a time")
     parser.add_argument(
@@ -57,6 +71,10 @@ def run(arguments: list[str] | None) -> int:
     """Build a store; return the exit code."""
     options = build_parser().parse_args(arguments)
     set_verbosity(options)
+    if options.recompute:
+        return recompute_features(options)
+    if options.output is None:
+        raise UserError("-o STORE: say where to write the store")
     results, parts = find_sources(options.sources)
     if not options.sources:
         parts = procedural_parts(options.count, options.seed)
@@ -77,6 +95,31 @@ def run(arguments: list[str] | None) -> int:
     if not options.quiet:
         print(summary(catalog, options.output))
     return EXIT_INCOMPLETE if len(failed) else 0
+
+
+def recompute_features(options: Namespace) -> int:
+    """Fill or replace the geometry features of a store; return the exit code."""
+    if len(options.sources) != 1 or options.output is not None:
+        raise UserError("--recompute changes a store in place: lpbf-build --recompute sdf STORE, without -o")
+    store, threads = options.sources[0], os.cpu_count() or 1
+
+    def compute(case: Case) -> dict[str, NDArray[np.generic]]:
+        try:
+            return geometry_features(case.points, case.cells, threads=threads)
+        except CaseError as error:
+            raise UserError(f"{store}: case {case.case_id!r} has no features: {error.detail}") from error
+
+    count = len(open_dataset(store))
+    replace_variables(
+        store,
+        FEATURE_VARIABLES,
+        compute,
+        {"sdf_surface": "mesh"},
+        progress=lambda cases: tqdm(cases, desc="cases", unit="case", total=count, disable=options.quiet),
+    )
+    if not options.quiet:
+        print(f"{store}: {', '.join(FEATURE_VARIABLES)} of {count} cases")
+    return 0
 
 
 def find_sources(paths: Sequence[Path]) -> tuple[list[NetfabbSource], list[PartSource]]:

@@ -40,8 +40,11 @@ def describe(store: Dataset) -> Iterator[str]:
 
     yield ""
     yield f"{'statistic':<24}{'unit':<7}{'min':>12}{'mean':>12}{'max':>12}"
+    table = store.case_table
     for name, statistic in STATISTICS.items():
-        values = store.case_table[f"case_{name}"]
+        if f"case_{name}" not in table:
+            continue
+        values = table[f"case_{name}"]
         low, mean, high = values.min(), values.mean(), values.max()
         yield f"{name:<24}{statistic.units:<7}{low:>12.5g}{mean:>12.5g}{high:>12.5g}"
 

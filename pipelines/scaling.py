@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from lpbf_dataset.schema import MESH_VARIABLES, VARIABLES, component_names, resolve_scalar
+from lpbf_dataset.schema import FEATURE_VARIABLES, MESH_VARIABLES, VARIABLES, component_names, resolve_scalar
 from pipelines.console import UserError
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def scalar_targets(names: Sequence[str]) -> tuple[str, ...]:
             variable, component = resolve_scalar(name)
         except KeyError as error:
             raise UserError(f"--targets: {error.args[0]}") from None
-        if variable in MESH_VARIABLES:
-            raise UserError(f"--targets: {name!r} is part of the mesh, not a field to predict")
+        if variable in (*MESH_VARIABLES, *FEATURE_VARIABLES):
+            raise UserError(f"--targets: {name!r} is part of the geometry, not a field to predict")
         components = () if component is not None else component_names(VARIABLES[variable])
         targets += [f"{name}_{suffix}" for suffix in components] or [name]
     if not targets:

@@ -23,6 +23,7 @@ CASE_DIM = "case"
 CATALOG_GROUP = "catalog"
 CATALOG_DIM = "entry"
 STATISTIC_PREFIX = "case_"
+SHAPE_DESCRIPTOR = "case_shape_descriptor"
 
 CASE_TEXTS = {
     "case_id": "unique name of the printed body",
@@ -67,8 +68,9 @@ class Encoding:
 
 
 def fill_value(dtype: DTypeLike) -> float | int:
-    """Value of rows that were never written, one that no valid array holds."""
-    return math.nan if np.issubdtype(np.dtype(dtype), np.floating) else -1
+    """Value of rows that were never written: one that no valid array holds, but False for booleans."""
+    kind = np.dtype(dtype).kind
+    return math.nan if kind == "f" else False if kind == "b" else -1
 
 
 def variable_attributes(variable: Variable) -> dict[str, Any]:

@@ -79,11 +79,17 @@ class ZarrReader:
             raise _unreadable(self._url, str(error)) from error
 
         for name, array in zip(rows, values, strict=True):
-            # zarr-python reads a missing chunk as the fill value, which no valid array holds.
-            missing = array == fill_value(array.dtype) if array.dtype.kind == "i" else np.isnan(array)
-            if missing.any():
+            if _never_written(array).any():
                 raise _unreadable(self._url, f"rows of {name} are missing")
         return dict(zip(rows, values, strict=True))
+
+
+def _never_written(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Tell where zarr-python filled in for a missing chunk, by the fill value that no valid array holds."""
+    if values.dtype.kind == "b":
+        # Both values of a boolean are valid: its chunks go missing unseen.
+        return np.zeros(values.shape, dtype=bool)
+    return np.isnan(values) if values.dtype.kind == "f" else values == fill_value(values.dtype)
 
 
 def _unreadable(location: Path | str, why: str) -> StoreError:

@@ -21,7 +21,13 @@ from lpbf_dataset.schema import (
     STATISTICS,
     VARIABLES,
 )
-from lpbf_dataset.store.layout import CASE_TEXTS, STATISTIC_PREFIX, StoreError, table_attributes
+from lpbf_dataset.store.layout import (
+    CASE_TEXTS,
+    SHAPE_DESCRIPTOR,
+    STATISTIC_PREFIX,
+    StoreError,
+    table_attributes,
+)
 from lpbf_dataset.store.moments import Moments
 from lpbf_dataset.store.ragged_reader import RaggedReader
 from lpbf_dataset.store.tables import read_catalog, read_column
@@ -68,9 +74,11 @@ def open_dataset(path: str | PathLike[str]) -> Dataset:
             f"which reads up to version {LAYOUT_VERSION}"
         )
     arrays = set(group.array_keys())
-    if missing := [name for name in (*table_attributes(), *MESH_VARIABLES) if name not in arrays]:
+    # A statistic may be younger than the store.
+    required = [name for name in table_attributes() if name.removeprefix(STATISTIC_PREFIX) not in STATISTICS]
+    if missing := [name for name in (*required, *MESH_VARIABLES) if name not in arrays]:
         raise StoreError(f"{location} is damaged, copy or build it again: it has no array {missing[0]!r}")
-    table = {name: read_column(group, name) for name in table_attributes()}
+    table = {name: read_column(group, name) for name in table_attributes() if name in arrays}
     variables = tuple(name for name in VARIABLES if name in arrays)
     for name in variables:
         _check_extent(location, group, name, table)
@@ -139,7 +147,11 @@ class _Store:
             start = int(table[f"{dim}_offset"][row])
             rows[name] = slice(start, start + int(table[f"{dim}_count"][row]))
         texts = {name: table[name][row] for name in CASE_TEXTS}
-        statistics = {name: table[STATISTIC_PREFIX + name][row].item() for name in STATISTICS}
+        statistics = {
+            name: table[STATISTIC_PREFIX + name][row].item()
+            for name in STATISTICS
+            if STATISTIC_PREFIX + name in table
+        }
         return Case(**texts, variables=self.reader.read(rows), statistics=statistics)
 
 
@@ -225,6 +237,11 @@ class Dataset:
         return frame.set_index("case_id")
 
     @property
+    def location(self) -> Path | str:
+        """Absolute path of a local store, or URL of a remote one."""
+        return self._store.location
+
+    @property
     def attributes(self) -> Mapping[str, Any]:
         """Root attributes: layout, producer, build configuration, licence and so on."""
         return self._store.attributes
@@ -271,6 +288,17 @@ class Dataset:
     def catalog(self) -> pd.DataFrame:
         """Every case that the build found, kept or not, and why: one a row."""
         return read_catalog(_open_group(self._store.location))
+
+    def shape_descriptors(self) -> dict[str, NDArray[np.float64]]:
+        """Shape of each case of this view in numbers, by case id; empty where the store has none.
+
+        See `lpbf_dataset.curation.shape`.
+        """
+        group = _open_group(self._store.location)
+        if SHAPE_DESCRIPTOR not in group:
+            return {}
+        descriptors = read_column(group, SHAPE_DESCRIPTOR)[self._rows]
+        return dict(zip(self.case_ids, descriptors, strict=True))
 
     def _row(self, key: SupportsIndex | str) -> int:
         """Row of the case table."""

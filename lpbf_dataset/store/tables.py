@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from lpbf_dataset.store.layout import (
     CASE_DIM,
     CATALOG_DIM,
     CATALOG_GROUP,
+    SHAPE_DESCRIPTOR,
     STATISTIC_PREFIX,
     StoreError,
     table_attributes,
@@ -26,56 +27,75 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lpbf_dataset.schema import RaggedDim
+    from lpbf_dataset.store.case_rows import CaseRows
 
 
-@dataclass(frozen=True)
-class CaseRow:
-    """What the case table says of a case beside its id and its split.
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A case that goes into a store.
 
     Parameters
     ----------
-    design_id, source : str
+    case_id, design_id, source : str
         As in `lpbf_dataset.Case`.
     counts : mapping of str to int
         Number of nodes, cells and edges.
+    rows : CaseRows
+        Its arrays.
     statistics : mapping of str to float or int
         Those known.
+    descriptor : (k,) float ndarray, optional
+        Its shape in numbers, see `lpbf_dataset.curation.shape`.
     """
 
+    case_id: str
     design_id: str
     source: str
     counts: Mapping[RaggedDim, int]
-    statistics: Mapping[str, float | int]
+    rows: CaseRows
+    statistics: Mapping[str, float | int] = field(default_factory=dict)
+    descriptor: NDArray[np.floating] | None = None
 
 
-def write_case_table(group: zarr.Group, rows: Mapping[str, CaseRow], splits: Mapping[str, str]) -> None:
+def write_case_table(group: zarr.Group, members: Sequence[Member], splits: Mapping[str, str]) -> None:
     """Write one array of length ``case`` per variable of the case table.
 
     Parameters
     ----------
     group : zarr.Group
         Root of the store.
-    rows : mapping of str to CaseRow
-        By case id, in the order in which the cases are stored.
+    members : sequence of Member
+        The cases, in the order in which they are stored.
     splits : mapping of str to str
         By case id.
     """
     columns: dict[str, NDArray[np.generic]] = {
-        "case_id": _text(list(rows)),
-        "design_id": _text([row.design_id for row in rows.values()]),
-        "source": _text([row.source for row in rows.values()]),
-        "split": _text([splits[case_id] for case_id in rows]),
+        "case_id": _text([member.case_id for member in members]),
+        "design_id": _text([member.design_id for member in members]),
+        "source": _text([member.source for member in members]),
+        "split": _text([splits[member.case_id] for member in members]),
     }
     for dim in RAGGED_DIMS:
-        counts = np.array([row.counts[dim] for row in rows.values()], dtype=np.int64)
+        counts = np.array([member.counts[dim] for member in members], dtype=np.int64)
         columns[f"{dim}_count"] = counts
         columns[f"{dim}_offset"] = np.cumsum(counts) - counts
     for name, statistic in STATISTICS.items():
         unknown = -1 if np.issubdtype(np.dtype(statistic.dtype), np.integer) else math.nan
-        values = [row.statistics.get(name, unknown) for row in rows.values()]
+        values = [member.statistics.get(name, unknown) for member in members]
         columns[STATISTIC_PREFIX + name] = np.array(values, dtype=statistic.dtype)
     for name, attributes in table_attributes().items():
         _write_column(group, name, columns[name], CASE_DIM, attributes)
+    descriptors = [member.descriptor for member in members if member.descriptor is not None]
+    if members and len(descriptors) == len(members):
+        group.create_array(
+            SHAPE_DESCRIPTOR,
+            data=np.stack(descriptors),
+            dimension_names=(CASE_DIM, "descriptor"),
+            attributes={
+                "units": "1",
+                "long_name": "shape of the part, for finding near-duplicates",
+            },
+        )
 
 
 def write_catalog(group: zarr.Group, catalog: pd.DataFrame) -> None:

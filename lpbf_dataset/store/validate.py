@@ -10,7 +10,7 @@ from lpbf_dataset.schema import MESH_VARIABLES, STATISTICS, VARIABLES
 from lpbf_dataset.store.layout import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,6 +54,32 @@ def check_case(case: Case, fields: Sequence[str]) -> dict[RaggedDim, int]:
         if problem:
             raise StoreError(f"case {case.case_id!r}, variable {name!r}: {problem}")
     return counts
+
+
+def check_rows(
+    case_id: str, variables: Mapping[str, NDArray[np.generic]], names: Sequence[str], node_count: int
+) -> None:
+    """Check nodal variables of a case by themselves.
+
+    Parameters
+    ----------
+    case_id : str
+        For the message.
+    variables : mapping of str to ndarray
+        By the names of the schema.
+    names : sequence of str
+        Those that must be there.
+    node_count : int
+        Number of nodes of the case.
+
+    Raises
+    ------
+    StoreError
+        Naming the case and the variable, if something is wrong.
+    """
+    for name in names:
+        if problem := _array_problem(name, variables[name], {"node": node_count}):
+            raise StoreError(f"case {case_id!r}, variable {name!r}: {problem}")
 
 
 def _array_problem(name: str, values: NDArray[np.generic], counts: dict[RaggedDim, int]) -> str | None:

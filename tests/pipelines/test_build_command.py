@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -110,3 +111,25 @@ def test_no_store_to_describe(tmp_path, capsys):
 def test_unknown_option_is_bad_usage(capsys):
     assert exit_code(build.main, "--colour", "red") == 2
     assert "lpbf-build" in capsys.readouterr().err
+
+
+def test_features_are_filled_into_a_store_that_lacks_them(tmp_path, make_store, capsys):
+    store = make_store(tmp_path / "s.zarr")
+    assert "sdf" not in lpbf.open_dataset(store).variables
+    assert exit_code(build.main, "--recompute", "sdf", store) == 0
+    assert "axis_distance" in capsys.readouterr().out
+    opened = lpbf.open_dataset(store)
+    assert opened[0].on_surface.all()
+    np.testing.assert_array_equal(opened["b"].axis_distance[0], [0, 0, 0, 7, 1, 1])
+
+
+@pytest.mark.parametrize("arguments", [["-o", "other.zarr", "s.zarr"], [], ["a.zarr", "b.zarr"], ["no.zarr"]])
+def test_recompute_wants_one_store_in_place(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(build.main, "--recompute", "sdf", *arguments) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_build_without_a_target_is_refused(step2, capsys):
+    assert exit_code(build.main, step2) == 2
+    assert "-o STORE" in capsys.readouterr().err

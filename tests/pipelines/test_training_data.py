@@ -55,8 +55,8 @@ def test_vectors_are_spelt_out():
     ("names", "message"),
     [
         (["displacment_z"], "no field named 'displacment_z'"),
-        (["points"], "part of the mesh"),
-        (["edges"], "part of the mesh"),
+        (["points"], "part of the geometry"),
+        (["edges"], "part of the geometry"),
         (["displacement", "displacement_z"], "displacement_z is named twice"),
         ([], "name one field"),
     ],

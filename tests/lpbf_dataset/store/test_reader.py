@@ -256,11 +256,18 @@ def test_newer_layout(damaged):
         open_dataset(damaged)
 
 
-@pytest.mark.parametrize("name", [*MESH_VARIABLES, "node_offset", "case_volume"])
+@pytest.mark.parametrize("name", [*MESH_VARIABLES, "node_offset", "split"])
 def test_missing_array(damaged, name):
     edit_root(damaged, lambda metadata: metadata["consolidated_metadata"]["metadata"].pop(name))
     with pytest.raises(StoreError, match=f"no array '{name}'"):
         open_dataset(damaged)
+
+
+def test_a_store_from_before_a_statistic_was_known(damaged):
+    edit_root(damaged, lambda metadata: metadata["consolidated_metadata"]["metadata"].pop("case_volume"))
+    opened = open_dataset(damaged)
+    assert "volume" not in opened[0].statistics
+    assert "nodes" in opened[0].statistics
 
 
 @pytest.mark.parametrize("name", ["node_offset", "cell_count"])
