@@ -122,7 +122,7 @@ SEED = npy(np.arange(12, dtype=np.float32).reshape(4, 3))
 
 
 @given(st.lists(st.tuples(st.integers(0, 127), st.integers(0, 255)), min_size=1, max_size=4))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @pytest.mark.filterwarnings("ignore:Reading:UserWarning")
 def test_flipped_bytes_give_an_array_or_a_case_error(flips):
     contents = bytearray(SEED)

@@ -131,7 +131,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from(PROTOCOLS))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_reads_any_plain_data(value, protocol):
     pickled = pickle.dumps(value, protocol=protocol)
     assert_same(read_pickle(pickled), pickle.loads(pickled))  # noqa: S301
@@ -266,7 +266,7 @@ SEED = pickle.dumps(
 
 
 @given(st.lists(st.tuples(st.integers(0, len(SEED) - 1), st.integers(0, 255)), min_size=1, max_size=4))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_flipped_bytes_give_a_result_or_a_case_error(flips):
     pickled = bytearray(SEED)
     for position, value in flips:

@@ -1,0 +1,14 @@
+"""Cases and catalogs of a store in the formats of other programs.
+
+>>> import lpbf_dataset as lpbf
+>>> from lpbf_dataset.export import export_vtkhdf
+>>> ds = lpbf.open_dataset("lpbf.zarr")  # doctest: +SKIP
+>>> export_vtkhdf(ds.test, "for_paraview")  # doctest: +SKIP
+"""
+
+from lpbf_dataset.export.files import ExportError, check_case_id
+from lpbf_dataset.export.npz import export_npz
+from lpbf_dataset.export.parquet import export_catalog
+from lpbf_dataset.export.vtk import export_vtkhdf, export_vtu
+
+__all__ = ["ExportError", "check_case_id", "export_catalog", "export_npz", "export_vtkhdf", "export_vtu"]
