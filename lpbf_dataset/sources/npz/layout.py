@@ -22,7 +22,7 @@ _PUBLISHED_NAMES = {
     "von_mises_stress": "vmstr",
     "temperature": "temp",
 }
-_NUMBERED = re.compile(r"case\d{5}_(?=.)")
+_NUMBERED = re.compile(r"^case\d{5}_(?=.)")
 
 
 def array_name(variable: str) -> str:
@@ -32,4 +32,4 @@ def array_name(variable: str) -> str:
 
 def case_name_of_file(stem: str) -> str:
     """Name of the case in a file name without its ending."""
-    return _NUMBERED.sub("", stem, count=1) if _NUMBERED.match(stem) else stem
+    return _NUMBERED.sub("", stem)
