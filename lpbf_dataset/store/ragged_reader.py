@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 from zarr.core.sync import sync
 
+from lpbf_dataset.store.filesystem import reporting
 from lpbf_dataset.store.layout import StoreError, fill_value
 from lpbf_dataset.store.local import open_array, reason, shared_context, tensorstore_usable
 
@@ -68,7 +69,7 @@ class ZarrReader:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._group = zarr.open_group(url, mode="r")
+        self._group = zarr.open_group(url, mode="r", zarr_format=3)
 
     def read(self, rows: Mapping[str, slice]) -> dict[str, NDArray[np.generic]]:
         """Read the given rows of each array, all at the same time."""
@@ -136,12 +137,13 @@ class RaggedReader:
         Raises
         ------
         StoreError
-            If an array is missing or damaged.
+            If an array is missing or damaged, or the store cannot be reached.
         """
-        if self._reader is None or self._process != os.getpid():
-            self._reader = self._open()
-            self._process = os.getpid()
-        return self._reader.read(rows)
+        with reporting(f"cannot read {self._location}"):
+            if self._reader is None or self._process != os.getpid():
+                self._reader = self._open()
+                self._process = os.getpid()
+            return self._reader.read(rows)
 
     def _open(self) -> RowReader:
         if isinstance(self._location, Path) and tensorstore_usable():

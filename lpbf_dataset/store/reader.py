@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import operator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
@@ -21,6 +22,7 @@ from lpbf_dataset.schema import (
     STATISTICS,
     VARIABLES,
 )
+from lpbf_dataset.store.filesystem import reporting
 from lpbf_dataset.store.layout import (
     CASE_TEXTS,
     SHAPE_DESCRIPTOR,
@@ -30,7 +32,7 @@ from lpbf_dataset.store.layout import (
 )
 from lpbf_dataset.store.moments import Moments
 from lpbf_dataset.store.ragged_reader import RaggedReader
-from lpbf_dataset.store.tables import read_catalog, read_column
+from lpbf_dataset.store.tables import read_catalog, read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +51,8 @@ def open_dataset(path: str | PathLike[str]) -> Dataset:
     Parameters
     ----------
     path : path or str
-        Folder of the store, or an fsspec URL such as ``s3://bucket/lpbf.zarr``.
+        Folder of the store, or an fsspec URL such as ``s3://bucket/lpbf.zarr``.  Endpoints and
+        credentials are fsspec's affair: see `lpbf_dataset.store.filesystem.connect`.
 
     Returns
     -------
@@ -59,8 +62,8 @@ def open_dataset(path: str | PathLike[str]) -> Dataset:
     Raises
     ------
     StoreError
-        If there is no store at `path`, it has a newer layout than this version reads, or it lacks
-        an array.
+        If there is no store at `path` or it cannot be reached, it has a newer layout than this
+        version reads, or it lacks an array.
     """
     location = _locate(path)
     group = _open_group(location)
@@ -78,12 +81,23 @@ def open_dataset(path: str | PathLike[str]) -> Dataset:
     required = [name for name in table_attributes() if name.removeprefix(STATISTIC_PREFIX) not in STATISTICS]
     if missing := [name for name in (*required, *MESH_VARIABLES) if name not in arrays]:
         raise StoreError(f"{location} is damaged, copy or build it again: it has no array {missing[0]!r}")
-    table = {name: read_column(group, name) for name in table_attributes() if name in arrays}
+    with reporting(f"cannot read {location}"):
+        table = read_columns(group, [name for name in table_attributes() if name in arrays])
     variables = tuple(name for name in VARIABLES if name in arrays)
     for name in variables:
         _check_extent(location, group, name, table)
     store = _Store(location, attributes, table, variables)
     return Dataset(store, np.arange(len(table["case_id"])))
+
+
+def is_store_root(contents: bytes) -> bool:
+    """Tell from the contents of a ``zarr.json`` whether it is the root of a store, of any version."""
+    try:
+        metadata: Any = json.loads(contents)
+    except ValueError:
+        return False
+    attributes = metadata.get("attributes") if isinstance(metadata, dict) else None
+    return isinstance(attributes, dict) and attributes.get("layout") == LAYOUT
 
 
 def _locate(path: str | PathLike[str]) -> Path | str:
@@ -97,12 +111,11 @@ def _locate(path: str | PathLike[str]) -> Path | str:
 def _open_group(location: Path | str) -> zarr.Group:
     if isinstance(location, Path) and not location.exists():
         raise StoreError(f"there is no {location}; build a store with lpbf-build, or correct the path")
-    try:
-        return zarr.open_group(location, mode="r")
-    except FileNotFoundError as error:
-        raise StoreError(f"there is no Zarr store at {location}") from error
-    except (OSError, ValueError, ImportError) as error:
-        raise StoreError(f"cannot open {location}: {error}") from error
+    with reporting(f"cannot open {location}"):
+        try:
+            return zarr.open_group(location, mode="r", zarr_format=3)
+        except FileNotFoundError as error:
+            raise StoreError(f"there is no Zarr store at {location}") from error
 
 
 def _check_extent(
@@ -287,17 +300,19 @@ class Dataset:
 
     def catalog(self) -> pd.DataFrame:
         """Every case that the build found, kept or not, and why: one a row."""
-        return read_catalog(_open_group(self._store.location))
+        with reporting(f"cannot read the catalog of {self._store.location}"):
+            return read_catalog(_open_group(self._store.location))
 
     def shape_descriptors(self) -> dict[str, NDArray[np.float64]]:
         """Shape of each case of this view in numbers, by case id; empty where the store has none.
 
         See `lpbf_dataset.curation.shape`.
         """
-        group = _open_group(self._store.location)
-        if SHAPE_DESCRIPTOR not in group:
-            return {}
-        descriptors = read_column(group, SHAPE_DESCRIPTOR)[self._rows]
+        with reporting(f"cannot read {self._store.location}"):
+            group = _open_group(self._store.location)
+            if SHAPE_DESCRIPTOR not in group:
+                return {}
+            descriptors = read_columns(group, [SHAPE_DESCRIPTOR])[SHAPE_DESCRIPTOR][self._rows]
         return dict(zip(self.case_ids, descriptors, strict=True))
 
     def _row(self, key: SupportsIndex | str) -> int:

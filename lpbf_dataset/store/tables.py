@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from asyncio import gather
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import zarr
+from zarr.core.sync import sync
 
 from lpbf_dataset.schema import RAGGED_DIMS, STATISTICS
 from lpbf_dataset.store.layout import (
@@ -129,14 +131,22 @@ def read_catalog(group: zarr.Group) -> pd.DataFrame:
     subgroup = group[CATALOG_GROUP]
     assert isinstance(subgroup, zarr.Group)
     columns: list[str] = subgroup.attrs["columns"]  # type: ignore[assignment]
-    return pd.DataFrame({name: read_column(subgroup, name) for name in columns}, columns=columns)
+    return pd.DataFrame(read_columns(subgroup, columns), columns=columns)
 
 
-def read_column(group: zarr.Group, name: str) -> NDArray[np.generic]:
-    """Read a whole array; text becomes an object array of str."""
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    values = np.asarray(array[:])
+def read_columns(group: zarr.Group, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+    """Read whole arrays, all at the same time; text becomes an object array of str."""
+    arrays = [cast("zarr.Array[Any]", group[name]) for name in names]
+    columns = dict(zip(names, sync(_read_whole(arrays)), strict=True))
+    return {name: _as_objects(values) for name, values in columns.items()}
+
+
+async def _read_whole(arrays: Sequence[zarr.Array[Any]]) -> list[NDArray[np.generic]]:
+    reading = (array.async_array.getitem(...) for array in arrays)
+    return [np.asarray(values) for values in await gather(*reading)]
+
+
+def _as_objects(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return values.astype(object) if values.dtype.kind == "T" else values
 
 
