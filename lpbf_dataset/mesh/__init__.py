@@ -9,6 +9,7 @@ from lpbf_dataset.mesh.axis_distance import axis_distances
 from lpbf_dataset.mesh.boundary import Boundary, boundary
 from lpbf_dataset.mesh.components import face_components, node_components
 from lpbf_dataset.mesh.distance import node_distance, signed_distance
+from lpbf_dataset.mesh.feature_size import feature_size
 from lpbf_dataset.mesh.interpolate import Interpolator, interpolate
 from lpbf_dataset.mesh.locate import CellLocator
 from lpbf_dataset.mesh.quality import aspect_ratios, cell_volumes
@@ -24,6 +25,7 @@ __all__ = [
     "cell_to_node",
     "cell_volumes",
     "face_components",
+    "feature_size",
     "interpolate",
     "node_components",
     "node_distance",

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from lpbf_dataset.mesh.topology import check_cells
+from lpbf_dataset.mesh.bounding_boxes import in_chunks
+from lpbf_dataset.mesh.topology import LIGHT_CHUNK, check_cells, part_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def node_to_cell(values: NDArray[np.number], cells: NDArray[np.integer]) -> NDArray[np.floating]:
+def node_to_cell(
+    values: NDArray[np.number], cells: NDArray[np.integer], threads: int = 1
+) -> NDArray[np.floating]:
     """Mean over the 8 nodes of each cell: the trilinear field at the centre of the cell.
 
     Parameters
@@ -22,21 +25,27 @@ def node_to_cell(values: NDArray[np.number], cells: NDArray[np.integer]) -> NDAr
         One value, vector or tensor for each node.
     cells : (m, 8) integer ndarray
         Nodes of each hexahedron.
+    threads : int, optional
+        Threads that share the cells out; the result does not depend on it.
 
     Returns
     -------
     (m, ...) float ndarray
-        In the unit and precision of `values` (double for integers).
+        In the unit of `values`; float32 if they are, else float64.  NaN where a node has NaN.
 
     Raises
     ------
     ValueError
-        If `cells` is not a connectivity over the nodes that have values.
+        If `cells` is not a connectivity over the nodes that have values, or the values are no real numbers.
     """
-    check_cells(cells, len(values))
-    columns = _columns(values)
+    values, columns = _columns(values)
+    cells = check_cells(cells, len(values))
     means = np.empty((len(cells), columns.shape[1]), dtype=columns.dtype)
-    _gather_means(columns, np.ascontiguousarray(cells), means)
+
+    def kernel(start: int, stop: int) -> None:
+        _gather_means(columns, cells[start:stop], means[start:stop])
+
+    in_chunks(kernel, len(cells), threads, LIGHT_CHUNK)
     return means.reshape(len(cells), *values.shape[1:])
 
 
@@ -45,6 +54,7 @@ def cell_to_node(
     cells: NDArray[np.integer],
     node_count: int,
     weights: NDArray[np.floating] | None = None,
+    threads: int = 1,
 ) -> NDArray[np.floating]:
     """Mean over the cells that each node is a corner of.
 
@@ -62,31 +72,45 @@ def cell_to_node(
         Weight of each cell, all alike by default.  With the volumes of the cells this is the projection of
         the cell values on the nodes by a lumped mass matrix, which gives each node an eighth of the volume of
         its cells and preserves the integral of the field.
+    threads : int, optional
+        Threads that share the nodes out; the result does not depend on it.
 
     Returns
     -------
     (node_count, ...) float ndarray
-        In the unit and precision of `values` (double for integers); NaN at nodes of no cell.
+        In the unit of `values`; float32 if they are, else float64.  NaN at nodes of no cell.
 
     Raises
     ------
     ValueError
-        If `cells` is not a connectivity over `node_count` nodes, or the number of values or weights is wrong.
+        If `cells` is not a connectivity over `node_count` nodes, the number of values or weights is wrong,
+        or the values are no real numbers.
     """
-    check_cells(cells, node_count)
+    values, columns = _columns(values)
+    cells = check_cells(cells, node_count)
     weights = np.ones(len(cells)) if weights is None else np.asarray(weights, dtype=np.float64)
     if len(values) != len(cells) or weights.shape != (len(cells),):
         raise ValueError(
             f"{len(values)} values and weights {weights.shape} for {len(cells)} cells; give each cell one"
         )
-    columns = _columns(values)
-    means = _scatter_means(columns, np.ascontiguousarray(cells), weights, node_count)
-    return means.astype(columns.dtype, copy=False).reshape(node_count, *values.shape[1:])
+    means = np.empty((node_count, columns.shape[1]), dtype=columns.dtype)
+
+    def kernel(start: int, stop: int) -> None:
+        _scatter_means(columns, cells, weights, start, means[start:stop])
+
+    in_chunks(kernel, node_count, threads, part_size(node_count, threads))
+    return means.reshape(node_count, *values.shape[1:])
 
 
-def _columns(values: NDArray[np.number]) -> NDArray[np.floating]:
-    columns = np.ascontiguousarray(values.reshape(len(values), int(np.prod(values.shape[1:]))))
-    return columns if np.issubdtype(columns.dtype, np.floating) else columns.astype(np.float64)
+def _columns(values: NDArray[np.number]) -> tuple[NDArray[np.number], NDArray[np.floating]]:
+    """Return values (n, ...) as they are and as contiguous columns (n, k) of floats."""
+    values = np.asarray(values)
+    if not values.ndim or values.dtype.kind not in "fiub":
+        raise ValueError(f"values must be an array of real numbers, not {values.shape} {values.dtype}")
+    columns = values.reshape(len(values), int(np.prod(values.shape[1:])))
+    single = values.dtype.newbyteorder("=") == np.float32
+    dtype = np.float32 if single else np.float64
+    return values, np.ascontiguousarray(columns, dtype=dtype)
 
 
 @njit(cache=True, nogil=True)
@@ -100,15 +124,17 @@ def _gather_means(columns, cells, means):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scatter_means(columns, cells, weights, node_count):  # type: ignore[no-untyped-def]
-    totals = np.zeros((node_count, columns.shape[1]))
-    weight_of_node = np.zeros(node_count)
+def _scatter_means(columns, cells, weights, first_node, means):  # type: ignore[no-untyped-def]
+    """Write the means at the nodes from `first_node` on."""
+    totals = np.zeros(means.shape)
+    weight_of_node = np.zeros(len(means))
     for i, cell in enumerate(cells):
         for node in cell:
-            weight_of_node[node] += weights[i]
-            for column in range(columns.shape[1]):
-                totals[node, column] += weights[i] * columns[i, column]
-    for node in range(node_count):
+            row = node - first_node
+            if 0 <= row < len(means):
+                weight_of_node[row] += weights[i]
+                for column in range(columns.shape[1]):
+                    totals[row, column] += weights[i] * columns[i, column]
+    for row in range(len(means)):
         for column in range(columns.shape[1]):
-            totals[node, column] /= weight_of_node[node]
-    return totals
+            means[row, column] = totals[row, column] / weight_of_node[row]

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from lpbf_dataset.mesh.locate import CellLocator
-from lpbf_dataset.mesh.topology import HEXAHEDRON_FACES, check_cells
+from lpbf_dataset.mesh.topology import HEXAHEDRON_FACES, check_cells, check_points
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,8 @@ def node_components(cells: NDArray[np.integer], node_count: int) -> NDArray[np.i
 
     Cells that touch in a common corner only are joined.  At a T-junction of an octree each fine cell in a
     corner of the coarse face shares that node; a cell that meets another only in the midst of its face, with
-    no common node and no cells between them, stays apart.
+    no common node and no cells between them, stays apart.  Merging is sequential, so that threads would not
+    make it faster.
 
     Parameters
     ----------
@@ -42,8 +43,8 @@ def node_components(cells: NDArray[np.integer], node_count: int) -> NDArray[np.i
     ValueError
         If `cells` is not a connectivity over `node_count` nodes.
     """
-    check_cells(cells, node_count)
-    return _numbered_by_first(_joined(np.ascontiguousarray(cells, dtype=np.int32), node_count)[cells[:, 0]])
+    cells = check_cells(cells, node_count)
+    return _numbered_by_first(_joined(cells, node_count)[cells[:, 0]])
 
 
 def face_components(
@@ -52,7 +53,8 @@ def face_components(
     """Label the cells that hang together by faces, or by parts of faces at T-junctions.
 
     Two cells are joined if the point just beyond the centre of a face of one lies in the other, so that it
-    does not matter whether they share the nodes.  Cells that touch only in an edge or a corner stay apart.
+    does not matter whether they share the nodes, or if one lies on the centre of the other.  Cells that touch
+    only in an edge or a corner stay apart.
 
     Parameters
     ----------
@@ -73,17 +75,22 @@ def face_components(
     ValueError
         If `cells` is not a connectivity over `points`, or a position is not finite.
     """
-    check_cells(cells, len(points))
+    points = check_points(points)
+    cells = check_cells(cells, len(points))
     if not len(cells):
         return np.zeros(0, dtype=np.int32)
     locator = CellLocator(points, cells)
     corners = locator.points[locator.cells]
     centre = corners.mean(axis=1)
-    pairs = np.empty((len(HEXAHEDRON_FACES), len(cells), 2), dtype=np.int32)
-    pairs[..., 0] = np.arange(len(cells))
-    for pair, face in zip(pairs, HEXAHEDRON_FACES, strict=True):
+    # The centre itself finds a cell that lies on this one.
+    probes = [centre]
+    for face in HEXAHEDRON_FACES:
         middle = corners[:, face].mean(axis=1)
-        neighbour = locator.locate(middle + PROBE_DISTANCE * (middle - centre), threads).cell
+        probes.append(middle + PROBE_DISTANCE * (middle - centre))
+    pairs = np.empty((len(probes), len(cells), 2), dtype=np.int32)
+    pairs[..., 0] = np.arange(len(cells))
+    for pair, probe in zip(pairs, probes, strict=True):
+        neighbour = locator.locate(probe, threads).cell
         pair[:, 1] = np.where(neighbour >= 0, neighbour, pair[:, 0])
     return _numbered_by_first(_joined(pairs.reshape(-1, 2), len(cells)))
 

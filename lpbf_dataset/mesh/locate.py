@@ -73,11 +73,10 @@ class CellLocator:
     """
 
     def __init__(self, points: NDArray[np.floating], cells: NDArray[np.integer]) -> None:
-        check_cells(cells, len(points))
+        self.points = _finite_positions(points, "point")
+        self.cells = check_cells(cells, len(self.points))
         if not len(cells):
             raise ValueError("the mesh has no cells to search")
-        self.points = _finite_positions(points, "points")
-        self.cells = np.ascontiguousarray(cells, dtype=np.int32)
         low, high = _cell_boxes(self.points, self.cells)
         margin = INSIDE_TOLERANCE * (high - low)
         self._tree = box_tree(low - margin, high + margin, leaf_size=1)
@@ -102,7 +101,7 @@ class CellLocator:
         ValueError
             If `targets` are not finite positions.
         """
-        targets = _finite_positions(targets, "targets")
+        targets = _finite_positions(targets, "target")
         cell = np.empty(len(targets), dtype=np.int32)
         local = np.empty((len(targets), 3))
 
@@ -115,12 +114,14 @@ class CellLocator:
 
 
 def _finite_positions(positions: NDArray[np.floating], name: str) -> NDArray[np.float64]:
-    array = np.ascontiguousarray(positions, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] != 3:
-        raise ValueError(f"{name} must be a (k, 3) array, not {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, but contain NaN or infinity")
-    return array
+    array = np.asarray(positions)
+    if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in "fiu":
+        raise ValueError(f"{name}s must be a (k, 3) array of real numbers, not {array.shape} {array.dtype}")
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise ValueError(f"{name}s must be finite, but {name} {first} is at {array[first].tolist()}")
+    return np.ascontiguousarray(array, dtype=np.float64)
 
 
 @njit(cache=True, nogil=True)

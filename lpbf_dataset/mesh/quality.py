@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from lpbf_dataset.mesh.topology import HEXAHEDRON_EDGES, HEXAHEDRON_FACES, check_cells
+from lpbf_dataset.mesh.bounding_boxes import in_chunks
+from lpbf_dataset.mesh.topology import (
+    HEXAHEDRON_EDGES,
+    HEXAHEDRON_FACES,
+    LIGHT_CHUNK,
+    check_cells,
+    check_points,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def aspect_ratios(points: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float64]:
+def aspect_ratios(
+    points: NDArray[np.floating], cells: NDArray[np.integer], threads: int = 1
+) -> NDArray[np.float64]:
     """Longest over shortest of the 12 edges of each cell.
 
     Parameters
@@ -22,22 +31,34 @@ def aspect_ratios(points: NDArray[np.floating], cells: NDArray[np.integer]) -> N
         Node positions.
     cells : (m, 8) integer ndarray
         Nodes of each hexahedron, VTK order.
+    threads : int, optional
+        Threads that share the cells out; the result does not depend on it.
 
     Returns
     -------
     (m,) float64 ndarray
-        Dimensionless, at least 1; infinite where an edge has no length.
+        Dimensionless, at least 1; infinite where an edge has no length, NaN where a corner is at no finite
+        position.
 
     Raises
     ------
     ValueError
-        If `cells` is not a connectivity over `points`.
+        If `cells` is not a connectivity over `points`, or an array has the wrong shape or dtype.
     """
-    check_cells(cells, len(points))
-    return _aspect_ratios(np.ascontiguousarray(points), np.ascontiguousarray(cells), HEXAHEDRON_EDGES)
+    points = check_points(points)
+    cells = check_cells(cells, len(points))
+    ratios = np.empty(len(cells))
+
+    def kernel(start: int, stop: int) -> None:
+        _aspect_ratios(points, cells[start:stop], HEXAHEDRON_EDGES, ratios[start:stop])
+
+    in_chunks(kernel, len(cells), threads, LIGHT_CHUNK)
+    return ratios
 
 
-def cell_volumes(points: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float64]:
+def cell_volumes(
+    points: NDArray[np.floating], cells: NDArray[np.integer], threads: int = 1
+) -> NDArray[np.float64]:
     """Volume of each trilinear hexahedron, exact also where its faces are warped.
 
     By the divergence theorem it is the sum of the tetrahedra that the faces span with one corner;
@@ -50,44 +71,61 @@ def cell_volumes(points: NDArray[np.floating], cells: NDArray[np.integer]) -> ND
         Node positions.
     cells : (m, 8) integer ndarray
         Nodes of each hexahedron, VTK order.
+    threads : int, optional
+        Threads that share the cells out; the result does not depend on it.
 
     Returns
     -------
     (m,) float64 ndarray
-        In the cube of the unit of `points`; negative for an inverted cell.
+        In the cube of the unit of `points`; negative for an inverted cell, NaN or infinite for one with a
+        corner at no finite position.
 
     Raises
     ------
     ValueError
-        If `cells` is not a connectivity over `points`.
+        If `cells` is not a connectivity over `points`, or an array has the wrong shape or dtype.
     """
-    check_cells(cells, len(points))
-    return _cell_volumes(np.ascontiguousarray(points), np.ascontiguousarray(cells), HEXAHEDRON_FACES)
+    points = check_points(points)
+    cells = check_cells(cells, len(points))
+    volumes = np.empty(len(cells))
+
+    def kernel(start: int, stop: int) -> None:
+        _cell_volumes(points, cells[start:stop], HEXAHEDRON_FACES, volumes[start:stop])
+
+    in_chunks(kernel, len(cells), threads, LIGHT_CHUNK)
+    return volumes
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _aspect_ratios(
-    points: NDArray[np.floating], cells: NDArray[np.integer], corners: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    ratios = np.empty(len(cells))
+    points: NDArray[np.floating],
+    cells: NDArray[np.int32],
+    corners: NDArray[np.int64],
+    ratios: NDArray[np.float64],
+) -> None:
     for i, cell in enumerate(cells):
-        shortest, longest = np.inf, 0.0
+        shortest, longest, total = np.inf, 0.0, 0.0
         for a, b in corners:
             squared = 0.0
             for axis in range(3):
                 difference = np.float64(points[cell[b], axis]) - np.float64(points[cell[a], axis])
                 squared += difference * difference
             shortest, longest = min(shortest, squared), max(longest, squared)
-        # A cell whose edges all have no length would otherwise be NaN.
-        ratios[i] = np.sqrt(longest / shortest) if shortest > 0 else np.inf
-    return ratios
+            total += squared
+        # Comparisons pass over NaN; and a cell whose edges all have no length would be NaN.
+        if not np.isfinite(total):
+            ratios[i] = np.nan
+        else:
+            ratios[i] = np.sqrt(longest / shortest) if shortest > 0 else np.inf
 
 
 @njit(cache=True, nogil=True)
 def _cell_volumes(
-    points: NDArray[np.floating], cells: NDArray[np.integer], faces: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    volumes = np.empty(len(cells))
+    points: NDArray[np.floating],
+    cells: NDArray[np.int32],
+    faces: NDArray[np.int64],
+    volumes: NDArray[np.float64],
+) -> None:
     corner = np.empty((8, 3))
     for i, cell in enumerate(cells):
         for j in range(8):
@@ -100,7 +138,6 @@ def _cell_volumes(
             sixfold += _triple_product(corner[a], corner[b], corner[d])
             sixfold += _triple_product(corner[b], corner[c], corner[d])
         volumes[i] = sixfold / 12.0
-    return volumes
 
 
 @njit(cache=True, nogil=True)

@@ -60,6 +60,25 @@ def test_integers_and_no_cells():
     assert node_to_cell(np.arange(8), np.arange(8)[None]) == [3.5]
 
 
+def test_threads_change_nothing():
+    random = np.random.default_rng(0)
+    cells = random.integers(0, 70_000, (70_000, 8), np.int32)
+    values, weights = random.normal(size=(70_000, 2)), random.uniform(1, 2, 70_000)
+    np.testing.assert_array_equal(node_to_cell(values, cells, threads=3), node_to_cell(values, cells))
+    one = cell_to_node(values, cells, 70_000, weights)
+    np.testing.assert_array_equal(cell_to_node(values, cells, 70_000, weights, threads=3), one)
+
+
+def test_precision_is_single_or_double():
+    mesh = box_mesh(1, 1, 1)
+    for given, got in (("f4", "f4"), ("f8", "f8"), ("f2", "f8"), (">f4", "f4"), ("i2", "f8"), ("?", "f8")):
+        assert node_to_cell(mesh.points.astype(given), mesh.cells).dtype == np.dtype(got)
+    with pytest.raises(ValueError, match="real numbers, not .* complex128"):
+        node_to_cell(np.zeros(8, dtype=complex), mesh.cells)
+    with pytest.raises(ValueError, match="array of real numbers"):
+        node_to_cell(np.float64(0), mesh.cells)
+
+
 def test_wrong_counts_are_refused():
     cells = np.arange(8)[None]
     with pytest.raises(ValueError, match="nodes 0 to 6"):

@@ -77,6 +77,12 @@ def test_cell_in_the_midst_of_a_face_shares_no_node_but_part_of_the_face():
     np.testing.assert_array_equal(face_components(points, cells), [0, 0])
 
 
+def test_equal_cells_hang_together():
+    mesh = box_mesh(1, 1, 1)
+    points, cells = np.concatenate([mesh.points] * 2), np.concatenate([mesh.cells, mesh.cells + 8])
+    np.testing.assert_array_equal(face_components(points, cells), [0, 0])
+
+
 def test_no_cells():
     cells = np.empty((0, 8), dtype=np.int32)
     assert node_components(cells, 0).shape == face_components(np.empty((0, 3)), cells).shape == (0,)

@@ -52,6 +52,13 @@ def test_volume_of_a_warped_cell_equals_quadrature(corners):
     np.testing.assert_allclose(cell_volumes(corners, cells), [expected], rtol=1e-9, atol=1e-6)
 
 
+@pytest.mark.parametrize("function", [aspect_ratios, cell_volumes])
+def test_threads_change_nothing(function):
+    points = np.random.default_rng(0).normal(size=(1000, 3))
+    cells = np.random.default_rng(1).integers(0, 1000, (70_000, 8), np.int32)
+    np.testing.assert_array_equal(function(points, cells, threads=3), function(points, cells))
+
+
 def test_boxes_have_the_closed_form():
     mesh = box_mesh(3, 2, 4, (0.5, 1.0, 2.0))
     np.testing.assert_array_equal(aspect_ratios(*mesh), np.full(24, 4.0))

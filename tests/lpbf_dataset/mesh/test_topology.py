@@ -50,6 +50,16 @@ def test_accepts_any_integer_dtype_and_memory_order():
         assert edges.dtype == np.int32
 
 
+def test_threads_change_nothing():
+    cells = box_mesh(60, 30, 30).cells
+    # Cells whose nodes are all over belong to several threads.
+    cells = np.concatenate([cells, np.random.default_rng(0).integers(0, cells.max(), (1000, 8), np.int32)])
+    node_count = int(cells.max()) + 1
+    one = unique_edges(cells, node_count)
+    for threads in (0, 2, 3):
+        np.testing.assert_array_equal(unique_edges(cells, node_count, threads), one)
+
+
 def test_a_node_of_very_many_cells():
     cells = np.random.default_rng(0).integers(1, 300, size=(100, 8)).astype(np.int32)
     cells[:, 0] = 0
@@ -65,8 +75,8 @@ def test_no_cells_have_no_edges():
     [
         (np.zeros((2, 4), dtype=np.int32), r"\(m, 8\) integer"),
         (np.zeros((2, 8)), r"\(m, 8\) integer"),
-        (np.full((1, 8), 8, dtype=np.int32), "nodes 0 to 7"),
-        (np.full((1, 8), -1, dtype=np.int32), "nodes -1 to -1"),
+        (np.full((1, 8), 8, dtype=np.int32), "cell 0 names node 8, but the mesh has nodes 0 to 7"),
+        (np.full((1, 8), -1, dtype=np.int32), "cell 0 names node -1"),
     ],
 )
 def test_bad_connectivity_is_refused(cells, message):
