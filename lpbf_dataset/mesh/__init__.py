@@ -1,7 +1,12 @@
-"""Kernels on hexahedral meshes: edges, quality, surface, distances to it, averages, interpolation.
+"""Kernels on hexahedral meshes: edges, quality, surface, distances to it, thickness, averages, interpolation.
 
-Every function takes plain arrays, checks them, and runs compiled code that releases the GIL and
-is cached on disk.
+Every function takes plain arrays, checks them, and runs compiled code that releases the GIL.
+
+Each kernel is compiled on its first call, for some seconds, and kept on disk, so that later processes load it
+in milliseconds.  It is kept in `__pycache__` beside the source; where that folder cannot be written, as in a
+`site-packages` of another owner, in the user's cache folder (`~/.cache/numba` or `$XDG_CACHE_HOME/numba`
+on Linux); and in `$NUMBA_CACHE_DIR` before either, if that is set.  Where none of them can be written, numba
+refuses the import with "cannot cache function": set `NUMBA_CACHE_DIR` to a folder that can.
 """
 
 from lpbf_dataset.mesh.averages import cell_to_node, node_to_cell

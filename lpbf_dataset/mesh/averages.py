@@ -38,7 +38,7 @@ def node_to_cell(
     ValueError
         If `cells` is not a connectivity over the nodes that have values, or the values are no real numbers.
     """
-    values, columns = _columns(values)
+    values, columns = columns_of(values)
     cells = check_cells(cells, len(values))
     means = np.empty((len(cells), columns.shape[1]), dtype=columns.dtype)
 
@@ -86,7 +86,7 @@ def cell_to_node(
         If `cells` is not a connectivity over `node_count` nodes, the number of values or weights is wrong,
         or the values are no real numbers.
     """
-    values, columns = _columns(values)
+    values, columns = columns_of(values)
     cells = check_cells(cells, node_count)
     weights = np.ones(len(cells)) if weights is None else np.asarray(weights, dtype=np.float64)
     if len(values) != len(cells) or weights.shape != (len(cells),):
@@ -102,8 +102,26 @@ def cell_to_node(
     return means.reshape(node_count, *values.shape[1:])
 
 
-def _columns(values: NDArray[np.number]) -> tuple[NDArray[np.number], NDArray[np.floating]]:
-    """Return values (n, ...) as they are and as contiguous columns (n, k) of floats."""
+def columns_of(values: NDArray[np.number]) -> tuple[NDArray[np.number], NDArray[np.floating]]:
+    """Check a field and spread its vectors or tensors into columns.
+
+    Parameters
+    ----------
+    values : (n, ...) ndarray
+        Real numbers.
+
+    Returns
+    -------
+    values : (n, ...) ndarray
+        As given.
+    columns : (n, k) float32 or float64 ndarray
+        The same, C-contiguous; float64 unless it was float32.
+
+    Raises
+    ------
+    ValueError
+        If it is no array of real numbers.
+    """
     values = np.asarray(values)
     if not values.ndim or values.dtype.kind not in "fiub":
         raise ValueError(f"values must be an array of real numbers, not {values.shape} {values.dtype}")

@@ -125,12 +125,12 @@ def _largest_around(
     """Radius (k,) of the largest ball that contains each query, or the known radius if none is larger."""
     tree = box_tree(balls, balls)
     spheres = np.concatenate([balls, radii[:, None]], axis=1)[tree.order]
-    largest = _largest_of_boxes(radii[tree.order], len(tree.low))
+    largest = _largest_of_boxes(radii[tree.order], LEAF_SIZE, len(tree.low))
     order = morton_order(queries)
     ordered, found = queries[order], known[order]
 
     def kernel(start: int, stop: int) -> None:
-        _search(ordered[start:stop], spheres, tree.low, tree.high, largest, found[start:stop])
+        _search(ordered[start:stop], spheres, tree.low, tree.high, largest, LEAF_SIZE, found[start:stop])
 
     in_chunks(kernel, len(queries), threads)
     unordered = np.empty_like(found)
@@ -139,11 +139,11 @@ def _largest_around(
 
 
 @njit(cache=True, nogil=True)
-def _largest_of_boxes(radii: NDArray[np.float64], box_count: int) -> NDArray[np.float64]:
+def _largest_of_boxes(radii: NDArray[np.float64], leaf_size: int, box_count: int) -> NDArray[np.float64]:
     largest = np.zeros(box_count)
     first_leaf = box_count // 2
     for item in range(len(radii)):
-        box = first_leaf + item // LEAF_SIZE
+        box = first_leaf + item // leaf_size
         largest[box] = max(largest[box], radii[item])
     for box in range(first_leaf - 1, -1, -1):
         largest[box] = max(largest[2 * box + 1], largest[2 * box + 2])
@@ -157,6 +157,7 @@ def _search(
     low: NDArray[np.float64],
     high: NDArray[np.float64],
     largest: NDArray[np.float64],
+    leaf_size: int,
     found: NDArray[np.float64],
 ) -> None:
     first_leaf = len(low) // 2
@@ -179,8 +180,8 @@ def _search(
                 stack[size], stack[size + 1] = 2 * box + 3 - larger, 2 * box + larger
                 size += 2
                 continue
-            item = (box - first_leaf) * LEAF_SIZE
-            for ball in range(item, min(item + LEAF_SIZE, len(spheres))):
+            item = (box - first_leaf) * leaf_size
+            for ball in range(item, min(item + leaf_size, len(spheres))):
                 radius = spheres[ball, 3]
                 if radius > best and _within(radius, spheres[ball], spheres[ball], query):
                     best, last = radius, ball

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from scipy.spatial import cKDTree
 
+from lpbf_dataset.mesh.averages import columns_of
 from lpbf_dataset.mesh.locate import CellLocator
 
 if TYPE_CHECKING:
@@ -61,16 +62,13 @@ class Interpolator:
         self, values: NDArray[np.number], targets: NDArray[np.floating], threads: int = 1
     ) -> Interpolated:
         """Interpolate a field on the nodes; see `interpolate`."""
-        values = np.asarray(values)
+        values, columns = columns_of(values)
         if len(values) != len(self._locator.points):
             raise ValueError(
                 f"{len(values)} values for {len(self._locator.points)} nodes; give one for each node"
             )
-        if not np.issubdtype(values.dtype, np.floating):
-            values = values.astype(np.float64)
         cell, local = self._locator.locate(targets, threads)
-        columns = np.ascontiguousarray(values.reshape(len(values), -1))
-        result = np.empty((len(cell), columns.shape[1]), dtype=values.dtype)
+        result = np.empty((len(cell), columns.shape[1]), dtype=columns.dtype)
         _evaluate(columns, self._locator.cells, cell, local, result)
         inside = cell >= 0
         if not inside.all():
@@ -115,8 +113,8 @@ def interpolate(
     Returns
     -------
     Interpolated
-        `values` of shape (k, ...), in the precision of the field (double for integers), and whether each
-        target is `inside` a cell; outside, the value is that of the nearest node of a cell.
+        `values` of shape (k, ...), float32 if the field is, else float64, and whether each target is
+        `inside` a cell; outside, the value is that of the nearest node of a cell.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from scipy.optimize import root
 from scipy.spatial.transform import Rotation
 
 from lpbf_dataset.mesh import CellLocator, interpolate
+from lpbf_dataset.mesh.locate import INSIDE_TOLERANCE
 from lpbf_dataset.sources.netfabb import NetfabbSource
 
 from .conftest import Mesh, box_mesh
@@ -39,11 +40,13 @@ def weights_of(local: np.ndarray) -> np.ndarray:
 def naive_interpolate(mesh: Mesh, values: np.ndarray, target: np.ndarray) -> np.ndarray | None:
     """Try the cells one after another, the smallest first, with a general root finder."""
     corners = mesh.points[mesh.cells].astype(np.float64)
+    least_excess, value = INSIDE_TOLERANCE, None
     for cell in np.argsort(np.ptp(corners, axis=1).sum(axis=1), kind="stable"):
         solution = root(lambda local, c=cell: weights_of(local) @ corners[c] - target, [0.5] * 3, tol=1e-12)
-        if solution.success and (abs(solution.x - 0.5) <= 0.5 + 1e-9).all():
-            return weights_of(solution.x) @ values[mesh.cells[cell]]
-    return None
+        excess = max(abs(solution.x - 0.5).max() - 0.5 - 1e-9, 0)
+        if solution.success and excess < least_excess:
+            least_excess, value = excess, weights_of(solution.x) @ values[mesh.cells[cell]]
+    return value
 
 
 def rotated(mesh: Mesh, rng: np.random.Generator) -> Mesh:
