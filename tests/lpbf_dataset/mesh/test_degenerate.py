@@ -315,7 +315,7 @@ def test_broken_connectivity_is_refused(mesh, message, name):
 def test_positions_that_are_none_are_refused(change, name):
     # Averages take any real values, positions or not.
     points = TWO.points.astype(complex) if name == "node_to_cell" else change(TWO.points)
-    with pytest.raises(ValueError, match="must be an? .*array of real numbers"):
+    with pytest.raises(ValueError, match=r"must be an? .*array of real numbers"):
         WITHOUT_CENTRES[name](points, TWO.cells)
 
 
