@@ -33,6 +33,8 @@ LOCAL_SETTINGS = {
     "distributed.worker.memory.pause": False,
     # Compiled code may hold the interpreter, and with it the heartbeat, for longer than the usual 5 minutes.
     "distributed.scheduler.worker-ttl": None,
+    # Or a process that happens to be down 15 s after it last was would never be started again.
+    "distributed.deploy.lost-worker-timeout": "1000 days",
 }
 
 

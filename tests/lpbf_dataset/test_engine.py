@@ -17,6 +17,7 @@ from lpbf_dataset.engine import EngineError, TaskError, open_engine
 
 pytest.importorskip("distributed")
 
+import dask
 import psutil
 from distributed import LocalCluster
 
@@ -93,14 +94,17 @@ def expect_one_error(results, kind, count=20):
 
 @pytest.fixture(scope="module")
 def engine():
-    with open_engine(workers=2) as engine:
+    with open_engine(workers=2, memory_limit="600 MiB") as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
 def scheduler():
     """Return the address of a running cluster."""
-    with LocalCluster(n_workers=2, **CLUSTER) as cluster:
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
+        LocalCluster(n_workers=2, **CLUSTER) as cluster,
+    ):
         yield cluster.scheduler_address
 
 
@@ -196,9 +200,8 @@ def test_workers_do_not_run_far_ahead_of_the_caller(engine, tmp_path):
     assert len(list(results)) == 95
 
 
-def test_a_process_beyond_its_memory_is_killed():
-    with open_engine(workers=1, memory_limit="400 MiB") as engine:
-        results = dict(engine.map(allocate, [1, 500, 2]))
+def test_a_process_beyond_its_memory_is_killed(engine):
+    results = dict(engine.map(allocate, [1, 700, 2]))
     assert (results[0], results[2]) == (1, 2)
     assert results[1].kind == "worker_died"
 
@@ -265,6 +268,7 @@ def test_a_worker_that_cannot_be_stopped_ends_the_map():
         list(engine.map(time.sleep, [2.0] * 9))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="process groups")
 def test_nothing_is_left_running_when_interrupted(tmp_path):
     script = tmp_path / "script.py"
