@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from lpbf_dataset.build import read_case
-from lpbf_dataset.curation.rules import PUBLISHED_RULES, first_violation
+from lpbf_dataset.curation.rules import load_rules, first_violation
 from lpbf_dataset.schema import field_names
 from lpbf_dataset.sources.base import CaseError
 from lpbf_dataset.sources.netfabb import NetfabbSource
@@ -65,7 +65,7 @@ def at_strain(strain: float, given: dict[float, pd.DataFrame]) -> pd.DataFrame:
 def kept(statistics: pd.DataFrame) -> pd.DataFrame:
     """Parts that the published rules keep."""
     return statistics[
-        [first_violation(row, PUBLISHED_RULES) is None for row in statistics.to_dict("records")]
+        [first_violation(row, load_rules("published")) is None for row in statistics.to_dict("records")]
     ]
 
 

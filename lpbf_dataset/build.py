@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lpbf_dataset.case import Case
-from lpbf_dataset.curation.rules import PUBLISHED_RULES, first_violation
+from lpbf_dataset.curation.rules import first_violation, load_rules
 from lpbf_dataset.curation.splits import DEFAULT_FRACTIONS, split_cases
 from lpbf_dataset.curation.statistics import case_statistics
 from lpbf_dataset.curation.terms import source_terms
@@ -113,7 +113,7 @@ def build_store(
     StoreError
         If the store cannot be written at `output`.
     """
-    rules = PUBLISHED_RULES if options.rules == "published" else ()
+    rules = load_rules(options.rules)
     found = [raw for source in sources for raw in source.cases()]
     fields = _common_fields(found) if options.fields == "all" else field_names(include_optional=False)
     seen: dict[str, str] = {}
@@ -123,8 +123,7 @@ def build_store(
         kept = catalog[catalog["status"] == "kept"]
         if kept.empty:
             raise BuildError(f"no case to keep, so {output} is not written: {_outcome(catalog)}")
-        designs = dict(zip(kept["case_id"], kept["design_id"], strict=True))
-        splits = _splits(designs, options, official)
+        splits = _splits(kept, options, official)
         writer.finish(splits, catalog, _attributes(options, rules, catalog))
     return catalog
 
@@ -162,7 +161,7 @@ def _take(
     if violated is None:
         writer.append(case)
     status: Status = "rejected" if violated else "kept"
-    return _entry(raw, status, str(violated or ""), content_hash, case.statistics)
+    return _entry(raw, status, str(violated.rule) if violated else "", content_hash, case.statistics)
 
 
 def _entry(
@@ -192,13 +191,9 @@ def _catalog(entries: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def _splits(
-    designs: Mapping[str, str], options: BuildOptions, official: Mapping[str, Split]
+    kept: pd.DataFrame, options: BuildOptions, official: Mapping[str, Split]
 ) -> dict[str, Split]:
-    if options.split != "official":
-        return split_cases(designs, options.split, options.seed, options.split_fractions)
-    if official.keys().isdisjoint(designs):
-        raise BuildError("the sources have no official split; choose --split design or random")
-    return {case_id: official.get(case_id, "train") for case_id in designs}
+    return split_cases(kept, options.split, options.seed, options.split_fractions, official)
 
 
 def read_case(raw: RawCase, fields: Sequence[str], sdf_surface: SdfSurface = "mesh") -> Case:
