@@ -120,7 +120,7 @@ def _draw(seed: int, name: str) -> bytes:
 
 def _official(case_ids: pd.Series[str], official: Mapping[str, Split]) -> dict[str, Split]:
     if official.keys().isdisjoint(case_ids):
-        raise SplitError("none of the cases has an official split; choose --split design, or another")
+        raise SplitError("there is no official split of these cases; choose --split design, or another")
     return {case_id: official.get(case_id, "train") for case_id in case_ids}
 
 
