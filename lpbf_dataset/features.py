@@ -19,19 +19,50 @@ from lpbf_dataset.schema import FEATURE_VARIABLES
 from lpbf_dataset.sources.base import CaseError, FailureReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
+    from lpbf_dataset.mesh import Boundary
     from lpbf_dataset.sources.base import Surface
 
 SdfSurface = Literal["mesh", "stl"]
 
 
+def mesh_surface(points: NDArray[np.floating], cells: NDArray[np.integer]) -> Boundary:
+    """Find the surface of the mesh of a case, in which every node is a corner of a cell.
+
+    Parameters
+    ----------
+    points : (n, 3) float ndarray
+        Node positions in mm.
+    cells : (m, 8) integer ndarray
+        Nodes of each hexahedron, VTK order.
+
+    Returns
+    -------
+    Boundary
+        Closed, see `lpbf_dataset.mesh.boundary`.
+
+    Raises
+    ------
+    CaseError
+        INVALID_MESH if the cells do not form a mesh with a closed surface.
+    """
+    try:
+        surface = boundary(points, cells)
+    except ValueError as error:
+        raise CaseError(FailureReason.INVALID_MESH, str(error)) from error
+    used = np.zeros(len(points), dtype=bool)
+    used[cells] = True
+    if not used.all():
+        raise CaseError(FailureReason.INVALID_MESH, f"node {np.argmin(used)} is a corner of no cell")
+    return surface
+
+
 def geometry_features(
     points: NDArray[np.floating],
     cells: NDArray[np.integer],
-    part: Callable[[], Surface | None] | None = None,
+    surface: Boundary,
+    part: Surface | None = None,
     threads: int = 1,
 ) -> dict[str, NDArray[np.generic]]:
     """Compute every variable of `lpbf_dataset.schema.FEATURE_VARIABLES`.
@@ -39,13 +70,15 @@ def geometry_features(
     Parameters
     ----------
     points : (n, 3) float ndarray
-        Node positions in mm, each node a corner of a cell.
+        Node positions in mm.
     cells : (m, 8) integer ndarray
         Nodes of each hexahedron, VTK order.
-    part : callable, optional
-        Reads the surface of the part as designed, to which the distances are then taken instead of
-        to the surface of the mesh; nodes outside the part have a positive `sdf` and no axis distance.
-        ``on_surface`` always tells of the mesh.
+    surface : Boundary
+        That of the mesh, from `mesh_surface`.
+    part : Surface, optional
+        The part as designed, to whose surface the distances are then taken instead of to that of the
+        mesh; nodes outside the part have a positive `sdf` and no axis distance.  ``on_surface`` always
+        tells of the mesh.
     threads : int
         Threads that share the work.
 
@@ -57,21 +90,15 @@ def geometry_features(
     Raises
     ------
     CaseError
-        INVALID_MESH if the cells do not form a mesh with a closed surface; OPEN_SURFACE or
-        SURFACE_MISMATCH if the part surface does not serve.
+        OPEN_SURFACE or SURFACE_MISMATCH if the surface of the part does not serve.
     """
-    try:
-        surface = boundary(points, cells)
-        _check_every_node_used(points, cells)
-        if part is None:
-            sdf, direction = node_distance(points, surface, threads)
-            along_axes = axis_distances(points, cells, threads)
-        else:
-            vertices, triangles = _closed_surface(part(), points, cells)
-            sdf, direction = signed_distance(points, vertices, triangles, threads)
-            along_axes = surface_axis_distances(points, vertices, triangles, threads)
-    except ValueError as error:
-        raise CaseError(FailureReason.INVALID_MESH, str(error)) from error
+    if part is None:
+        sdf, direction = node_distance(points, surface, threads)
+        along_axes = axis_distances(points, cells, threads)
+    else:
+        vertices, triangles = _closed_surface(part, points, cells)
+        sdf, direction = signed_distance(points, vertices, triangles, threads)
+        along_axes = surface_axis_distances(points, vertices, triangles, threads)
     features = (
         sdf.astype(np.float32),
         direction.astype(np.float32),
@@ -81,19 +108,10 @@ def geometry_features(
     return dict(zip(FEATURE_VARIABLES, features, strict=True))
 
 
-def _check_every_node_used(points: NDArray[np.floating], cells: NDArray[np.integer]) -> None:
-    used = np.zeros(len(points), dtype=bool)
-    used[cells] = True
-    if not used.all():
-        raise ValueError(f"node {np.argmin(used)} is a corner of no cell")
-
-
 def _closed_surface(
-    part: Surface | None, points: NDArray[np.floating], cells: NDArray[np.integer]
+    part: Surface, points: NDArray[np.floating], cells: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Vertices and outward triangles of the part, where the mesh is."""
-    if part is None:
-        raise CaseError(FailureReason.SURFACE_MISMATCH, "the case has no part surface (STL) to measure from")
     corners = part.triangles.reshape(-1, 3).astype(np.float64)
     solid = Trimesh(corners, np.arange(len(corners)).reshape(-1, 3), process=True)
     if not solid.is_watertight:

@@ -146,6 +146,7 @@ STATISTICS: dict[str, Statistic] = {
         Statistic("min_displacement_z", "float64", "mm", "smallest (most negative) displacement in z"),
         Statistic("max_von_mises_stress", "float64", "MPa", "largest von Mises stress"),
         Statistic("volume", "float64", "mm3", "volume of the mesh cells"),
+        Statistic("wall_thickness", "float64", "mm", "local thickness that 5 % of the volume is below"),
         Statistic("surface_area", "float64", "mm2", "area of the part surface (STL); NaN without one"),
         Statistic("genus", "int64", "1", "genus of the part surface (STL); -1 if open or without one"),
         Statistic("watertight", "int64", "1", "1 if the part surface (STL) is closed, 0 if open, -1 without"),

@@ -12,7 +12,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from tqdm import tqdm
 
 from lpbf_dataset.build import BuildOptions, build_store
-from lpbf_dataset.features import geometry_features
+from lpbf_dataset.features import geometry_features, mesh_surface
 from lpbf_dataset.schema import FEATURE_VARIABLES
 from lpbf_dataset.sources.base import CaseError, SourceError
 from lpbf_dataset.sources.netfabb import NetfabbSource
@@ -105,7 +105,8 @@ def recompute_features(options: Namespace) -> int:
 
     def compute(case: Case) -> dict[str, NDArray[np.generic]]:
         try:
-            return geometry_features(case.points, case.cells, threads=threads)
+            surface = mesh_surface(case.points, case.cells)
+            return geometry_features(case.points, case.cells, surface, threads=threads)
         except CaseError as error:
             raise UserError(f"{store}: case {case.case_id!r} has no features: {error.detail}") from error
 

@@ -36,7 +36,7 @@ EXTRA_OF = {
     "lightning": "train",
     "pyvista": "viz",
     "vtk": "viz",
-    "matplotlib": "viz",
+    "h5py": "export",
     "networkx": "solver",
     "manifold3d": "solver",
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from lpbf_dataset.mesh import aspect_ratios, cell_volumes
+from lpbf_dataset.mesh import aspect_ratios, cell_volumes, feature_size
 from lpbf_dataset.schema import STATISTICS
 
 if TYPE_CHECKING:
@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lpbf_dataset.mesh import Boundary
     from lpbf_dataset.sources.base import Surface
 
 
+THIN_SHARE = 0.05
+"""Share of the volume that is thinner than the statistic ``wall_thickness``."""
+
+
 def case_statistics(
-    variables: Mapping[str, NDArray[np.generic]], surface: Surface | None
+    variables: Mapping[str, NDArray[np.generic]], part: Surface | None, surface: Boundary | None = None
 ) -> dict[str, float | int]:
     """Compute every statistic of one case.
 
@@ -26,17 +31,28 @@ def case_statistics(
     ----------
     variables : mapping of str to ndarray
         Mesh and fields, by the names of `lpbf_dataset.schema.VARIABLES`.
-    surface : Surface or None
-        The part as designed, where the source has it.
+    part : Surface or None
+        The surface of the part as designed, where the source has it.
+    surface : Boundary, optional
+        Surface of the mesh, found if not given.
 
     Returns
     -------
     dict of str to float or int
         By the names, and in the units, of `lpbf_dataset.schema.STATISTICS`.
+
+    Raises
+    ------
+    ValueError
+        If the mesh has no surface, see `lpbf_dataset.mesh.boundary`.
     """
-    points, cells, edges = variables["points"], variables["cells"], variables["edges"]
+    points, cells = (
+        cast("NDArray[np.float32]", variables["points"]),
+        cast("NDArray[np.int32]", variables["cells"]),
+    )
+    edges = variables["edges"]
     displacement = np.asarray(variables["displacement"], dtype=np.float64)
-    ratios = aspect_ratios(points, cells)  # type: ignore[arg-type]
+    ratios, volumes = aspect_ratios(points, cells), cell_volumes(points, cells)
     values: dict[str, float | int] = {
         "nodes": len(points),
         "cells": len(cells),
@@ -49,11 +65,19 @@ def case_statistics(
         "max_displacement_z": float(displacement[:, 2].max()),
         "min_displacement_z": float(displacement[:, 2].min()),
         "max_von_mises_stress": float(variables["von_mises_stress"].max()),
-        "volume": float(cell_volumes(points, cells).sum()),  # type: ignore[arg-type]
-        **_surface_statistics(surface),
+        "volume": float(volumes.sum()),
+        "wall_thickness": _quantile(feature_size(points, cells, surface), volumes, THIN_SHARE),
+        **_surface_statistics(part),
     }
     assert values.keys() == STATISTICS.keys()
     return values
+
+
+def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> float:
+    """Value that this share of the weight does not exceed."""
+    order = np.argsort(values, kind="stable")
+    heavier = np.searchsorted(np.cumsum(weights[order]), share * weights.sum())
+    return float(values[order[heavier]])
 
 
 def _surface_statistics(surface: Surface | None) -> dict[str, float | int]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from trimesh.creation import box
 
-from lpbf_dataset.features import geometry_features
+from lpbf_dataset.features import geometry_features, mesh_surface
 from lpbf_dataset.schema import FEATURE_VARIABLES, VARIABLES
 from lpbf_dataset.sources.base import CaseError, FailureReason, Surface
 from lpbf_dataset.sources.netfabb import NetfabbSource
@@ -17,15 +17,19 @@ def block(synthetic_case):
     return case.points, case.cells
 
 
+def features_of(points, cells, part=None):
+    return geometry_features(points, cells, mesh_surface(points, cells), part)
+
+
 def part(extents=(4.0, 3.0, 2.0), center=(2.0, 1.5, 1.0)):
-    """Return a reader of a box as the part surface."""
+    """Return a box as the part surface."""
     solid = box(extents)
     solid.apply_translation(center)
-    return lambda: Surface(solid.triangles.astype(np.float32), "part.stl")
+    return Surface(solid.triangles.astype(np.float32), "part.stl")
 
 
 def test_features_of_a_block(block):
-    features = geometry_features(*block)
+    features = features_of(*block)
     assert tuple(features) == FEATURE_VARIABLES
     for name, values in features.items():
         assert values.dtype == VARIABLES[name].dtype
@@ -40,42 +44,41 @@ def test_features_of_a_block(block):
 
 
 def test_the_part_of_the_same_shape_gives_the_same_features(block):
-    of_mesh, of_part = geometry_features(*block), geometry_features(*block, part())
+    of_mesh, of_part = features_of(*block), features_of(*block, part())
     for name in ("sdf", "axis_distance", "on_surface"):
         np.testing.assert_allclose(of_part[name], of_mesh[name], atol=1e-6)
 
 
 def test_nodes_outside_the_part_have_positive_distance(block):
-    features = geometry_features(*block, part(extents=(4, 3, 1.5), center=(2, 1.5, 0.75)))
+    features = features_of(*block, part(extents=(4, 3, 1.5), center=(2, 1.5, 0.75)))
     top = block[0][:, 2] == 2
     np.testing.assert_allclose(features["sdf"][top], 0.5)
     assert not features["axis_distance"][top].any()
-    np.testing.assert_array_equal(features["on_surface"], geometry_features(*block)["on_surface"])
+    np.testing.assert_array_equal(features["on_surface"], features_of(*block)["on_surface"])
 
 
 def test_a_part_elsewhere_is_brought_to_the_mesh(block):
-    moved = geometry_features(*block, part(center=(30, -20, 100)))
-    np.testing.assert_allclose(moved["sdf"], geometry_features(*block)["sdf"], atol=1e-5)
+    moved = features_of(*block, part(center=(30, -20, 100)))
+    np.testing.assert_allclose(moved["sdf"], features_of(*block)["sdf"], atol=1e-5)
 
 
 def test_a_part_turned_inside_out_is_turned_back(block):
-    inverted = Surface(part()().triangles[:, ::-1], "part.stl")
-    features = geometry_features(*block, lambda: inverted)
-    np.testing.assert_allclose(features["sdf"], geometry_features(*block)["sdf"], atol=1e-6)
+    inverted = Surface(part().triangles[:, ::-1], "part.stl")
+    features = features_of(*block, inverted)
+    np.testing.assert_allclose(features["sdf"], features_of(*block)["sdf"], atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("surface", "reason"),
     [
-        (lambda: None, FailureReason.SURFACE_MISMATCH),
         (part(extents=(40, 30, 20)), FailureReason.SURFACE_MISMATCH),
-        (lambda: Surface(part()().triangles[1:], "part.stl"), FailureReason.OPEN_SURFACE),
+        (Surface(part().triangles[1:], "part.stl"), FailureReason.OPEN_SURFACE),
     ],
-    ids=["missing", "other size", "open"],
+    ids=["other size", "open"],
 )
 def test_a_part_surface_that_does_not_serve_is_a_failed_case(block, surface, reason):
     with pytest.raises(CaseError) as error:
-        geometry_features(*block, surface)
+        features_of(*block, surface)
     assert error.value.reason is reason
 
 
@@ -92,15 +95,15 @@ def test_a_part_surface_that_does_not_serve_is_a_failed_case(block, surface, rea
 )
 def test_an_unsound_mesh_is_a_failed_case(block, spoil):
     with pytest.raises(CaseError) as error:
-        geometry_features(*spoil(*block))
+        features_of(*spoil(*block))
     assert error.value.reason is FailureReason.INVALID_MESH
 
 
 def test_real_mesh_against_its_stl(step2):
     (case,) = NetfabbSource(step2).cases()
     step = case.final_step(("displacement",))
-    of_mesh = geometry_features(step.points, step.cells)
-    of_part = geometry_features(step.points, step.cells, case.surface)
+    of_mesh = features_of(step.points, step.cells)
+    of_part = features_of(step.points, step.cells, case.surface())
     # The mesh is the part to the size of its cells, 0.8 mm at most along an edge.
     assert np.abs(of_mesh["sdf"] - of_part["sdf"]).max() < 1.2
     assert (of_mesh["sdf"] <= 0).all()

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from lpbf_dataset import open_dataset
-from lpbf_dataset.features import geometry_features
+from lpbf_dataset.features import geometry_features, mesh_surface
 from lpbf_dataset.schema import FEATURE_VARIABLES
 from lpbf_dataset.store.amend import replace_variables
 from lpbf_dataset.store.layout import StoreError
 
 
 def features(case):
-    return geometry_features(case.points, case.cells)
+    return geometry_features(case.points, case.cells, mesh_surface(case.points, case.cells))
 
 
 def files(store):

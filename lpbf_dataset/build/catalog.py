@@ -1,0 +1,94 @@
+"""The table of every case found: kept, rejected by which rule, or failed for what reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from lpbf_dataset.build.extraction import CaseRecord
+from lpbf_dataset.curation.rules import first_violation
+from lpbf_dataset.schema import STATISTICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lpbf_dataset.curation.rules import Rule
+    from lpbf_dataset.schema import Split
+    from lpbf_dataset.sources.base import CaseError, RawCase
+
+TEXTS = (
+    "case_id",
+    "design_id",
+    "source",
+    "location",
+    "content_hash",
+    "status",
+    "split",
+    "reason",
+    "rule",
+    "failure",
+)
+"""Text columns: ``rule`` names the rule that rejected the case, ``failure`` why it could not be used, and
+``reason`` tells either in words."""
+
+
+def make_catalog(
+    outcomes: Sequence[tuple[RawCase, CaseRecord | CaseError]], rules: Sequence[Rule]
+) -> pd.DataFrame:
+    """Tabulate what became of each case.
+
+    Parameters
+    ----------
+    outcomes : sequence of (RawCase, CaseRecord or CaseError)
+        Every case found.
+    rules : sequence of Rule
+        In order; the first that a case violates rejects it.
+
+    Returns
+    -------
+    DataFrame
+        One row per case, by case id: the text columns `TEXTS`, ``value`` (of the statistic that a rule
+        bounds, NaN where none rejected the case) and the statistics.  ``split`` is empty.
+    """
+    rows = [_row(raw, outcome, rules) for raw, outcome in outcomes]
+    catalog = pd.DataFrame(rows, columns=[*TEXTS, "value", *STATISTICS])
+    catalog = catalog.astype({"value": float, **{name: s.dtype for name, s in STATISTICS.items()}})
+    return catalog.sort_values(["case_id", "location"], ignore_index=True)
+
+
+def _row(raw: RawCase, outcome: CaseRecord | CaseError, rules: Sequence[Rule]) -> dict[str, object]:
+    row: dict[str, object] = dict.fromkeys(TEXTS, "") | {
+        "case_id": raw.case_id,
+        "design_id": raw.design_id,
+        "source": raw.source,
+        "location": raw.location,
+        "value": np.nan,
+    }
+    if not isinstance(outcome, CaseRecord):
+        unknown = {name: np.nan if s.dtype == "float64" else -1 for name, s in STATISTICS.items()}
+        return row | unknown | {"status": "failed", "failure": str(outcome.reason), "reason": str(outcome)}
+    row |= {"content_hash": outcome.content_hash, **outcome.statistics}
+    violation = first_violation(outcome.statistics, rules)
+    if violation is None:
+        return row | {"status": "kept"}
+    rule = violation.rule
+    return row | {"status": "rejected", "rule": str(rule), "value": violation.value, "reason": str(violation)}
+
+
+def with_splits(catalog: pd.DataFrame, splits: Mapping[str, Split]) -> pd.DataFrame:
+    """Fill in the split of each case that was kept."""
+    kept = catalog["status"] == "kept"
+    return catalog.assign(split=catalog["case_id"].map(splits).where(kept, "").fillna(""))
+
+
+def summary(catalog: pd.DataFrame) -> list[str]:
+    """Lines on how many cases were kept, rejected by which rule, and failed for what reason."""
+    status = Counter(catalog["status"])
+    lines = [f"kept {status['kept']} of {len(catalog)} cases, {status['failed']} failed"]
+    for column, verb in (("rule", "rejected by"), ("failure", "failed:")):
+        counts = Counter(value for value in catalog[column] if value)
+        lines += [f"  {count} {verb} {value}" for value, count in counts.most_common()]
+    return lines

@@ -1,0 +1,68 @@
+"""What a store carries for people: report, dataset card, Croissant metadata and the catalog as Parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lpbf_dataset.curation.leakage import compare_splits
+from lpbf_dataset.curation.rules import sensitivity
+from lpbf_dataset.export.parquet import CATALOG_FILE, export_catalog
+from lpbf_dataset.report import Curation, croissant_metadata, dataset_card, extreme_cases, report_html
+from lpbf_dataset.store.reader import open_dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lpbf_dataset.build.options import BuildOptions
+    from lpbf_dataset.case import Case
+
+Thumbnail = Callable[["Case"], bytes]
+"""Draws a case as PNG."""
+
+REPORT = "report.html"
+CARD = "README.md"
+CROISSANT = "croissant.json"
+
+
+def write_documents(
+    folder: Path, curation: Curation, options: BuildOptions, thumbnail: Thumbnail | None
+) -> None:
+    """Write the documents into the folder of a store that is whole but for them.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store.
+    curation : Curation
+        What became of every case, without the tables that are made here.
+    options : BuildOptions
+        Seed and fractions of the splits that are compared.
+    thumbnail : callable or None
+        Draws the extreme cases.
+    """
+    store = open_dataset(folder)
+    export_catalog(store, folder)
+    curation = replace(
+        curation,
+        sensitivity=sensitivity(curation.readable, curation.rules),
+        split_comparison=compare_splits(
+            curation.kept, store.shape_descriptors(), seed=options.seed, fractions=options.split_fractions
+        ),
+    )
+    drawn = {case_id for ids in extreme_cases(curation).values() for case_id in ids} & set(store.case_ids)
+    pictures = {case_id: thumbnail(store[case_id]) for case_id in sorted(drawn)} if thumbnail else {}
+    texts = {
+        REPORT: report_html(curation, pictures),
+        CARD: dataset_card(curation),
+        CROISSANT: json.dumps(croissant_metadata(curation, _sha256(folder / CATALOG_FILE)), indent=2),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
