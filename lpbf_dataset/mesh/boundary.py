@@ -82,15 +82,19 @@ def boundary(points: NDArray[np.floating], cells: NDArray[np.integer]) -> Bounda
     single = np.flatnonzero(mates == -1)
     positions = np.asarray(points, dtype=np.float64)
     tolerance = RELATIVE_TOLERANCE * _shortest_edge(positions, faces[single])
-    _check_distinct(positions, faces[single], tolerance)
+    is_outer = np.zeros(len(points), dtype=bool)
+    is_outer[faces[single]] = True
+    outer = np.flatnonzero(is_outer)
+    tree = cKDTree(positions[outer], balanced_tree=False)
+    _check_distinct(tree, outer, tolerance)
 
     uncovered, owner, quarters = subtract_finer(positions[faces[single]])
-    quads, vertices = _join(positions, faces[single], quarters, tolerance)
+    quads, vertices = _join(positions, tree, outer, quarters, tolerance)
     quads = np.concatenate([faces[single][uncovered], quads])
     quad_cell = (np.concatenate([single[uncovered], single[owner]]) // 6).astype(np.int32)
 
     # A node whose own faces are all covered may yet lie on the edge of an exposed coarse face.
-    may_hang = np.concatenate([np.unique(faces[single]), np.arange(len(points), len(vertices))])
+    may_hang = np.concatenate([outer, np.arange(len(points), len(vertices))])
     start, polygons, sides = _hang(vertices, quads, may_hang, tolerance)
     triangles, triangle_quad = _triangulate(vertices, start, polygons, sides)
     _check_closed(triangles)
@@ -109,9 +113,8 @@ def _check_cells(points: NDArray[np.floating], cells: NDArray[np.integer]) -> No
         raise ValueError(f"cell {volumes.argmin()} is inverted or flat: its volume is {volumes.min():.3g}")
 
 
-def _check_distinct(positions: NDArray[np.float64], faces: NDArray[np.int32], tolerance: float) -> None:
-    nodes = np.unique(faces)
-    pairs = cKDTree(positions[nodes]).query_pairs(tolerance, output_type="ndarray")
+def _check_distinct(tree: cKDTree, nodes: NDArray[np.int64], tolerance: float) -> None:
+    pairs = tree.query_pairs(tolerance, output_type="ndarray")
     if len(pairs):
         first, second = nodes[pairs[0]]
         raise ValueError(f"nodes {first} and {second} coincide: merge the nodes of the mesh first")
@@ -133,7 +136,7 @@ def _check_closed(triangles: NDArray[np.int32]) -> None:
 
 def _shortest_edge(positions: NDArray[np.float64], faces: NDArray[np.int32]) -> float:
     edges = positions[faces] - positions[np.roll(faces, -1, axis=1)]
-    return float(np.sqrt((edges**2).sum(axis=-1).min()))
+    return float(np.sqrt(np.einsum("fki,fki->fk", edges, edges).min()))
 
 
 @njit(cache=True, nogil=True)
@@ -181,14 +184,14 @@ def _compare_faces(first: NDArray[np.int32], second: NDArray[np.int32]) -> int:
 
 def _join(
     positions: NDArray[np.float64],
-    faces: NDArray[np.int32],
+    tree: cKDTree,
+    nodes: NDArray[np.int64],
     quarters: NDArray[np.float64],
     tolerance: float,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Vertices of the quarters (q, 4, 3): the nodes of faces that are there, and new ones behind them."""
+    """Vertices of the quarters (q, 4, 3): those of the nodes in the tree that are there, and new ones."""
     corners = quarters.reshape(-1, 3)
-    nodes = np.unique(faces)
-    distance, nearest = cKDTree(positions[nodes]).query(corners, distance_upper_bound=tolerance)
+    distance, nearest = tree.query(corners, distance_upper_bound=tolerance)
     known = np.isfinite(distance)
     vertex = np.empty(len(corners), dtype=np.int64)
     vertex[known] = nodes[nearest[known]]
@@ -214,7 +217,7 @@ def _hang(
     length = np.sqrt(((vertices[tail] - vertices[head]) ** 2).sum(axis=1))
     side = np.arange(len(tail))
     where, found, bits = [side.astype(float)], [tail], [np.tile([0b1001, 0b0011, 0b0110, 0b1100], len(quads))]
-    tree = cKDTree(vertices[may_hang])
+    tree = cKDTree(vertices[may_hang], balanced_tree=False)
     halvings = np.floor(np.log2(length / (RELATIVE_TOLERANCE**-1 * tolerance)) + 0.1)
     for level in range(1, int(min(halvings.max(), MAX_HALVINGS)) + 1):
         # Odd multiples only: the others have been looked up at the levels before.

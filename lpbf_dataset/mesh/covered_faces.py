@@ -93,7 +93,7 @@ def _faces_on_coarser(corners: NDArray[np.float64]) -> tuple[NDArray[np.int64], 
     centres = corners.mean(axis=1)
     candidates = np.flatnonzero(area > 2 * area.min())
     radius = np.sqrt(((corners[candidates] - centres[candidates, None]) ** 2).sum(axis=-1).max(axis=1))
-    near = cKDTree(centres).query_ball_point(centres[candidates], radius)
+    near = cKDTree(centres, balanced_tree=False).query_ball_point(centres[candidates], radius)
     coarse = np.repeat(candidates, [len(found) for found in near])
     fine = np.concatenate([np.zeros(0, np.int64), *(np.asarray(found, np.int64) for found in near)])
     finer = area[coarse] > 2 * area[fine]
@@ -127,4 +127,5 @@ def _normal(quads: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _area(quads: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt((_normal(quads) ** 2).sum(axis=1))
+    normal = _normal(quads)
+    return np.sqrt(np.einsum("ki,ki->k", normal, normal))
