@@ -28,17 +28,16 @@ class Lattice(NamedTuple):
         Unit normal of each family, one per row.
     planes : list of three (p,) float64 ndarray
         Where the planes of each family lie along its normal, ascending.
-    ranks : (n, 3) int64 ndarray
+    ranks : (n, 3) int32 ndarray
         In which plane of each family a node lies.
-    low, high : (m, 3) int64 ndarray
-        The planes between which each cell lies.
+    boxes : (m, 2, 3) int32 ndarray
+        The lowest and highest plane of each family at each cell.
     """
 
     normals: NDArray[np.float64]
     planes: list[NDArray[np.float64]]
-    ranks: NDArray[np.int64]
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
+    ranks: NDArray[np.int32]
+    boxes: NDArray[np.int32]
 
 
 def find_lattice(
@@ -65,16 +64,16 @@ def find_lattice(
     """
     gap = min(SPREAD * rounding, shortest_edge / 2)
     for normals in _likely_normals(positions, cells, shortest_edge, rounding):
-        ranks, planes = np.empty(positions.shape, dtype=np.int64), []
+        ranks, planes = np.empty(positions.shape, dtype=np.int32), []
         for family, normal in enumerate(normals):
             ranks[:, family], begin, end = _planes(positions @ normal, gap)
             planes.append((begin + end) / 2)
             if (end - begin).max() > SPREAD * rounding:
                 break
         else:
-            low, high, are_boxes = _boxes(ranks, cells)
+            boxes, are_boxes = _boxes(ranks, cells)
             if are_boxes:
-                return Lattice(normals, planes, ranks, low, high)
+                return Lattice(normals, planes, ranks, boxes)
     return None
 
 
@@ -115,26 +114,24 @@ def _planes(
 
 
 @njit(cache=True, nogil=True)
-def _boxes(
-    ranks: NDArray[np.int64], cells: NDArray[np.integer]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
-    """Lowest and highest plane (m, 3) of each cell, and whether its corners are those of a box."""
-    low, high = np.empty((len(cells), 3), dtype=np.int64), np.empty((len(cells), 3), dtype=np.int64)
+def _boxes(ranks: NDArray[np.int32], cells: NDArray[np.integer]) -> tuple[NDArray[np.int32], bool]:
+    """Lowest and highest plane (m, 2, 3) of each cell, and whether its corners are those of a box."""
+    boxes = np.empty((len(cells), 2, 3), dtype=np.int32)
     for i, cell in enumerate(cells):
         for family in range(3):
-            low[i, family] = high[i, family] = ranks[cell[0], family]
+            low = high = ranks[cell[0], family]
             for node in cell[1:]:
-                low[i, family] = min(low[i, family], ranks[node, family])
-                high[i, family] = max(high[i, family], ranks[node, family])
+                low, high = min(low, ranks[node, family]), max(high, ranks[node, family])
+            boxes[i, 0, family], boxes[i, 1, family] = low, high
         octants = 0
         for node in cell:
             octant = 0
             for family in range(3):
                 rank = ranks[node, family]
-                if low[i, family] < rank < high[i, family]:
-                    return low, high, False
-                octant = 2 * octant + (rank == high[i, family])
+                if boxes[i, 0, family] < rank < boxes[i, 1, family]:
+                    return boxes, False
+                octant = 2 * octant + (rank == boxes[i, 1, family])
             octants |= 1 << octant
         if octants != 0xFF:
-            return low, high, False
-    return low, high, True
+            return boxes, False
+    return boxes, True

@@ -54,7 +54,7 @@ def lattice_distances(
         return None
     # Plane r has box r below it and box r + 1 above it; the outermost boxes are empty.
     cell_of = np.full([count + 1 for count in counts], -1, dtype=np.int32)
-    _fill(lattice.low, lattice.high, cell_of)
+    _fill(lattice.boxes, cell_of)
     planes = np.full((3, max(counts) + 1), np.inf)
     for family, values in enumerate(lattice.planes):
         planes[family, : len(values)] = values
@@ -68,7 +68,7 @@ def lattice_distances(
     def kernel(start: int, stop: int) -> None:
         _follow(
             np.arange(start, stop), positions, cells, directions,
-            planes, lattice.ranks, lattice.low, lattice.high, cell_of, 2 * rounding, distances,
+            planes, lattice.ranks, lattice.boxes, cell_of, 2 * rounding, distances,
         )  # fmt: skip
 
     in_chunks(kernel, len(positions), threads)
@@ -76,17 +76,17 @@ def lattice_distances(
 
 
 @njit(cache=True, nogil=True)
-def _fill(low: NDArray[np.int64], high: NDArray[np.int64], cell_of: NDArray[np.int32]) -> None:
-    for cell in range(len(low)):
-        for i in range(low[cell, 0] + 1, high[cell, 0] + 1):
-            for j in range(low[cell, 1] + 1, high[cell, 1] + 1):
-                for k in range(low[cell, 2] + 1, high[cell, 2] + 1):
+def _fill(boxes: NDArray[np.int32], cell_of: NDArray[np.int32]) -> None:
+    for cell in range(len(boxes)):
+        for i in range(boxes[cell, 0, 0] + 1, boxes[cell, 1, 0] + 1):
+            for j in range(boxes[cell, 0, 1] + 1, boxes[cell, 1, 1] + 1):
+                for k in range(boxes[cell, 0, 2] + 1, boxes[cell, 1, 2] + 1):
                     cell_of[i, j, k] = cell
 
 
 @njit(cache=True, nogil=True)
 def _follow(  # type: ignore[no-untyped-def]
-    nodes, positions, cells, directions, planes, ranks, low, high, cell_of, slack, distances
+    nodes, positions, cells, directions, planes, ranks, boxes, cell_of, slack, distances
 ):
     x, direction = np.empty(3), np.empty(3)
     # The boxes in which the ray may go on, from the first to the last across each family of planes.
@@ -107,32 +107,31 @@ def _follow(  # type: ignore[no-untyped-def]
                             other = cell_of[i, j, k]
                             if other < 0 or other == cell:
                                 continue
-                            leave, family = _exit(x, direction, planes, low, high, other)
+                            leave, family = _exit(x, direction, planes, boxes, other)
                             if leave > reach:
                                 reach, cell, exit_family, grew = leave, other, family, True
                 if grew:
                     _look_ahead(x, direction, reach, planes, slack, first, last)
-                    ahead = direction[exit_family] > 0
-                    box = high[cell, exit_family] + 1 if ahead else low[cell, exit_family]
+                    ahead = int(direction[exit_family] > 0)
+                    box = boxes[cell, ahead, exit_family] + ahead
                     first[exit_family], last[exit_family] = box, box
             distances[node, column] = 0.0
             if cell >= 0:
-                ahead = direction[exit_family] > 0
-                plane = high[cell, exit_family] if ahead else low[cell, exit_family]
+                plane = boxes[cell, int(direction[exit_family] > 0), exit_family]
                 face = _face_in_plane(cells, cell, ranks, exit_family, plane)
                 along = _distance_to_face(positions, cells, cell, face, node, column % 3)
                 distances[node, column] = along if column >= 3 else -along
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _exit(x, direction, planes, low, high, cell):  # type: ignore[no-untyped-def]
+def _exit(x, direction, planes, boxes, cell):  # type: ignore[no-untyped-def]
     """How far along the ray it leaves a cell, and across the planes of which family."""
     leave, exit_family = np.inf, -1
     for family in range(3):
         slope = direction[family]
         if slope == 0:
             continue
-        plane = planes[family, high[cell, family] if slope > 0 else low[cell, family]]
+        plane = planes[family, boxes[cell, int(slope > 0), family]]
         distance = (plane - x[family]) / slope
         if distance < leave:
             leave, exit_family = distance, family

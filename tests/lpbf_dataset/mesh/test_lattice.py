@@ -26,8 +26,8 @@ def test_nodes_lie_in_their_planes_and_cells_between_theirs(seed, turn):
         planes, normal, ranks = lattice.planes[family], lattice.normals[family], lattice.ranks[:, family]
         assert (np.diff(planes) > 0.9 * SHORTEST_EDGE).all()
         np.testing.assert_allclose(mesh.points @ normal, planes[ranks], atol=4 * ROUNDING)
-        np.testing.assert_array_equal(lattice.low[:, family], ranks[mesh.cells].min(axis=1))
-        np.testing.assert_array_equal(lattice.high[:, family], ranks[mesh.cells].max(axis=1))
+        np.testing.assert_array_equal(lattice.boxes[:, 0, family], ranks[mesh.cells].min(axis=1))
+        np.testing.assert_array_equal(lattice.boxes[:, 1, family], ranks[mesh.cells].max(axis=1))
 
 
 def test_lattice_along_the_axes_is_exact():
