@@ -1,0 +1,165 @@
+"""Croissant metadata: a description of the set that dataset search engines and loaders read.
+
+Format: https://docs.mlcommons.org/croissant/docs/croissant-spec-1.0.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lpbf_dataset.report.card import CATALOG_FILE
+from lpbf_dataset.report.published import BIBTEX
+from lpbf_dataset.report.text import label_with_unit
+from lpbf_dataset.schema import STATISTICS
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from lpbf_dataset.report.curation import Curation
+
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "sc": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "recordSet": "cr:recordSet",
+    "source": "cr:source",
+}
+"""Those terms of the context of the specification that are used here."""
+
+_COLUMNS = {
+    "case_id": "unique name of the printed body, except for duplicates, which failed",
+    "design_id": "name of the parent CAD model",
+    "source": "what computed the case",
+    "location": "where the case was found",
+    "content_hash": "hash of the files that make up the case",
+    "status": "kept, rejected or failed",
+    "reason": "why the case is not in the store",
+    "rule": "the rule that rejects the case",
+    "value": "the value that the rule rejects",
+    "failure": "why the case could not be read",
+    "split": "train, val or test; empty for a case that is not kept",
+}
+
+
+def croissant_metadata(
+    curation: Curation,
+    *,
+    url: str,
+    version: str,
+    published: date,
+    creator: str,
+    catalog_sha256: str,
+    store: str = "lpbf.zarr",
+) -> dict[str, Any]:
+    """Describe a published set by Croissant 1.0.
+
+    Parameters
+    ----------
+    curation : Curation
+        What the set was made from, with the attributes of its store.
+    url : str
+        Page of the set.
+    version : str
+        Version of the set, MAJOR.MINOR.PATCH.
+    published : date
+        Day of publication.
+    creator : str
+        Who publishes it.
+    catalog_sha256 : str
+        Hash of ``catalog.parquet``, in hexadecimal digits.
+    store : str
+        Folder of the store, beside the description.
+
+    Returns
+    -------
+    dict
+        JSON-LD, to be written to ``croissant.json`` beside the catalog and the store.
+    """
+    attributes = curation.attributes
+    return {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": "lpbf",
+        "description": (
+            f"{len(curation.kept)} part-scale simulations of laser powder bed fusion: hexahedral meshes with "
+            f"displacement, stress and temperature at the nodes. The {len(curation.catalog)} cases found, "
+            "kept or not, are in the catalog."
+        ),
+        "url": url,
+        "version": version,
+        "datePublished": published.isoformat(),
+        "creator": {"@type": "sc:Organization", "name": creator},
+        "license": str(attributes.get("licence", "not stated")),
+        "citeAs": "\n\n".join(filter(None, (str(attributes.get("citation", "")), BIBTEX))),
+        "isLiveDataset": False,
+        "distribution": [_catalog_file(catalog_sha256), _store_files(store)],
+        "recordSet": [_cases(curation.catalog)],
+    }
+
+
+def _catalog_file(sha256: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": CATALOG_FILE,
+        "name": CATALOG_FILE,
+        "description": "one row per case found, kept or not",
+        "contentUrl": CATALOG_FILE,
+        "encodingFormat": "application/x-parquet",
+        "sha256": sha256,
+    }
+
+
+def _store_files(store: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": "store",
+        "name": "store",
+        "description": "Zarr (format 3) group of contiguous ragged arrays; open it with a Zarr reader",
+        "encodingFormat": "application/vnd.zarr",
+        "includes": f"{store}/**",
+    }
+
+
+def _cases(catalog: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "cases",
+        "name": "cases",
+        "description": "The catalog: every case found, with what became of it and its statistics.",
+        "field": [_field(name, catalog[name]) for name in catalog.columns],
+    }
+
+
+def _field(name: str, column: pd.Series[Any]) -> dict[str, Any]:
+    description = label_with_unit(name) if name in STATISTICS else _COLUMNS.get(name, name)
+    return {
+        "@type": "cr:Field",
+        "@id": f"cases/{name}",
+        "name": name,
+        "description": description,
+        "dataType": _data_type(column),
+        "source": {"fileObject": {"@id": CATALOG_FILE}, "extract": {"column": name}},
+    }
+
+
+def _data_type(column: pd.Series[Any]) -> str:
+    types = pd.api.types
+    if types.is_bool_dtype(column):
+        return "sc:Boolean"
+    if types.is_integer_dtype(column):
+        return "sc:Integer"
+    return "sc:Float" if types.is_float_dtype(column) else "sc:Text"

@@ -1,0 +1,116 @@
+"""HTML that is safe by construction: text is escaped where it enters, markup is a type of its own."""
+
+from __future__ import annotations
+
+import base64
+import html
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Html(str):
+    """Markup, inserted as it stands; any other str is text, and escaped."""
+
+    __slots__ = ()
+
+
+def markup(content: str) -> Html:
+    """Escape text; leave `Html` alone.
+
+    Names of files may hold bytes that are not text, which Python decodes to lone surrogates; they
+    are shown by their code, as a page that holds them could not be encoded.
+    """
+    if isinstance(content, Html):
+        return content
+    return Html(html.escape(content.encode(errors="backslashreplace").decode()))
+
+
+def join(parts: Iterable[str]) -> Html:
+    """Put parts one after another."""
+    return Html("".join(map(markup, parts)))
+
+
+def element(tag: str, *children: str, **attributes: str) -> Html:
+    """Build an element.
+
+    Parameters
+    ----------
+    tag : str
+        Its name.
+    *children : str or Html
+        Its content.
+    **attributes : str
+        A trailing underscore is dropped (``class_``), others become hyphens (``aria_label``).
+
+    >>> element("p", "a < b", class_="note")
+    '<p class="note">a &lt; b</p>'
+    """
+    given = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{markup(value)}"' for name, value in attributes.items()
+    )
+    return Html(f"<{tag}{given}>{join(children)}</{tag}>")
+
+
+class Section(NamedTuple):
+    """Part of a page with a heading that links can point at."""
+
+    title: str
+    anchor: str
+    content: Html
+
+    def html(self) -> Html:
+        """Write it as an element."""
+        return element("section", element("h2", self.title), self.content, id=self.anchor)
+
+
+def section(title: str, anchor: str, *children: str) -> Section:
+    """Put content under a heading."""
+    return Section(title, anchor, join(children))
+
+
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Iterable[int] = (), **attributes: str
+) -> Html:
+    """Build a table in a frame that scrolls sideways.
+
+    Parameters
+    ----------
+    headers : sequence of str
+        Head of each column.
+    rows : iterable of sequence of str
+        Cells of each row.
+    numeric : iterable of int
+        Columns that are aligned to the right.
+    **attributes : str
+        Of the table element.
+    """
+    right = set(numeric)
+    head = (_cell("th", text, column in right) for column, text in enumerate(headers))
+    body = (
+        element("tr", *(_cell("td", text, column in right) for column, text in enumerate(row)))
+        for row in rows
+    )
+    content = element("table", element("thead", element("tr", *head)), element("tbody", *body), **attributes)
+    return element("div", content, class_="scroll")
+
+
+def _cell(tag: str, content: str, is_numeric: bool) -> Html:
+    return element(tag, content, class_="n") if is_numeric else element(tag, content)
+
+
+def bar(share: float) -> Html:
+    """Draw a share of one as a horizontal bar."""
+    return element("div", element("i", style=f"width:{100 * share:.1f}%"), class_="bar")
+
+
+def png(data: bytes, description: str) -> Html:
+    """Embed a PNG image."""
+    source = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+    return Html(f'<img src="{source}" alt="{markup(description)}" loading="lazy">')
+
+
+def details(summary: str, *children: str) -> Html:
+    """Hide content until it is asked for."""
+    return element("details", element("summary", summary), *children)
