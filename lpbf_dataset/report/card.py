@@ -156,7 +156,7 @@ def _splits(curation: Curation) -> str:
 
 
 def _selection(curation: Curation) -> str:
-    rows = ((f"`{label}`", number(left), number(lost)) for label, left, lost in curation.funnel())
+    rows = ((f"`{stage.label}`", number(stage.left), number(stage.lost)) for stage in curation.funnel())
     text = _table(("stage", "cases left", "lost here"), rows)
     failures = curation.catalog.loc[curation.catalog["status"] == "failed", "failure"]
     if failures.empty:
@@ -196,7 +196,7 @@ def _limits(curation: Curation) -> str:
             f"- Every field is simulated, not measured. Simulated by: {sources}.",
             "- Part-scale simulation prescribes strains for groups of layers; it resolves neither melt pool, "
             "microstructure, porosity nor surface roughness.",
-            "- One process and material per simulation set-up: a model trained on this set knows no other.",
+            "- A model trained on this set knows no material and no process but those of its simulations.",
             "- What the rules above cut off is missing from the test split too, so errors on such parts may "
             "be larger than those measured here.",
         )

@@ -35,7 +35,7 @@ def extreme_cases(curation: Curation) -> dict[str, dict[str, float]]:
     case_ids = curation.catalog["case_id"]
     for statistic in curation.distributions:
         values = known(curation.kept, statistic)
-        position = values.argmin() if statistic.startswith("min_") else values.argmax()
+        position = int(values.argmin() if statistic.startswith("min_") else values.argmax())
         case_id = str(case_ids[values.index[position]])
         found.setdefault(case_id, {})[statistic] = float(values.iloc[position])
     return found

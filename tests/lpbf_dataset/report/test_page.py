@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from lpbf_dataset.report import Curation, extreme_cases, report_html
+from lpbf_dataset.schema import STATISTICS
 
 PNG = b"\x89PNG\r\n\x1a\nnot much of a picture"
 
@@ -54,6 +55,12 @@ def thumbnails(curation) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
+def plain(curation) -> Curation:
+    """Return the curation with a single statistic, as most of the time goes into figures."""
+    return replace(curation, catalog=curation.catalog.drop(columns=set(STATISTICS) - {"nodes"}), rules=())
+
+
+@pytest.fixture(scope="module")
 def text(curation, thumbnails) -> str:
     return report_html(curation, thumbnails)
 
@@ -71,19 +78,20 @@ def test_every_case_is_listed_with_its_fate(curation, page):
     assert [[row[0], row[3], row[4]] for row in page.listing[1:]] == expected
 
 
-def test_names_break_out_of_nothing(curation, page):
+def test_names_break_out_of_nothing(plain):
     """The nasty names add no element and no attribute to a page of harmless names."""
-    harmless = curation.catalog.assign(
-        case_id=[f"case {i}" for i in range(len(curation.catalog))],
+    harmless = plain.catalog.assign(
+        case_id=[f"case {i}" for i in range(len(plain.catalog))],
         reason="",
-        failure=curation.catalog["failure"].str.strip("<b>/"),
+        failure=plain.catalog["failure"].str.strip("<b>/"),
     )
-    attributes = {**curation.attributes, "citation": ""}
-    other = Page(report_html(replace(curation, catalog=harmless, attributes=attributes)))
-    pictures = len(extreme_cases(curation))
-    assert len(page.elements) - pictures == len(other.elements)
-    for _, attrs in page.elements:
-        assert not [name for name in attrs if name.startswith("on")]
+    attributes = {**plain.attributes, "citation": ""}
+    nasty = Page(report_html(plain))
+    other = Page(report_html(replace(plain, catalog=harmless, attributes=attributes)))
+    assert "alert(1)" in nasty.listing[1][0]
+    assert [(tag, list(attrs)) for tag, attrs in nasty.elements] == [
+        (tag, list(attrs)) for tag, attrs in other.elements
+    ]
 
 
 def test_nothing_is_loaded_from_elsewhere(page, text):
@@ -120,8 +128,8 @@ def test_pictures_of_extreme_cases_are_in_it(page, thumbnails):
     assert pictures == ["data:image/png;base64," + base64.b64encode(PNG).decode()] * len(thumbnails)
 
 
-def test_the_same_twice(curation, thumbnails, text):
-    assert report_html(curation, thumbnails) == text
+def test_the_same_twice(plain):
+    assert report_html(plain) == report_html(plain)
 
 
 def test_it_is_text_that_can_be_written(text):
@@ -132,8 +140,8 @@ def test_warnings_are_shown(curation, text):
     assert "8 pairs of siblings, such as" in text
 
 
-def test_what_is_not_known_is_left_out(curation):
-    page = Page(report_html(Curation(curation.catalog)))
+def test_what_is_not_known_is_left_out(plain):
+    page = Page(report_html(Curation(plain.catalog)))
     assert "Leakage between splits" not in page.headings
     assert "Sensitivity to the rules" not in page.headings
     assert page.headings[-1] == "All cases"
