@@ -22,12 +22,12 @@ class Rule(Protocol):
         """Name in `lpbf_dataset.schema.STATISTICS`."""
 
     @property
-    def minimum(self) -> float | None:
-        """Smallest value kept, None for no such bound."""
+    def minimum(self) -> float:
+        """Smallest value kept, -inf for no such bound."""
 
     @property
-    def maximum(self) -> float | None:
-        """Largest value kept, None for no such bound."""
+    def maximum(self) -> float:
+        """Largest value kept, inf for no such bound."""
 
 
 class Leakage(Protocol):
@@ -47,7 +47,7 @@ class Leakage(Protocol):
 
     @property
     def duplicates(self) -> pd.DataFrame:
-        """Pairs of cases in different splits with nearly the same statistics."""
+        """Pairs of cases in different splits that are nearly alike in shape."""
 
     @property
     def threshold(self) -> float:
@@ -87,13 +87,12 @@ class Curation:
     rules : sequence of Rule
         The rules in the order in which they were applied.
     sensitivity : DataFrame, optional
-        Columns ``rule, factor, bound, kept, difference``: how many cases would be kept with the
-        bound of one rule multiplied by a factor.
+        How many cases would be ``kept`` with a bound of one ``rule`` multiplied by a ``factor``, which
+        is not finite for the rule left out.  More columns are shown as they are.
     leakage : Leakage, optional
         What the splits have in common.
     split_comparison : DataFrame, optional
-        Columns ``method, split, cases, mean_nodes, mean_max_z, max_displacement, sibling_share,
-        duplicate_share``.
+        A row per ``method`` and ``split``, columns of numbers; those named ``*_share`` are shares of one.
     attributes : mapping of str to JSON values
         Root attributes of the store.
     """
@@ -156,23 +155,16 @@ class Curation:
         Returns
         -------
         (readable cases, rules) DataFrame of bool
-            Columns are the rules as text.  NaN violates.
+            Columns are the rules as text.  A value that is not known violates.
         """
         table = self.readable
-        return pd.DataFrame(
-            {
-                str(rule): ~table[rule.statistic].between(*limits(rule))
-                for rule in self.rules
-                if rule.statistic in table
-            },
-            index=table.index,
-        )
-
-
-def limits(rule: Rule) -> tuple[float, float]:
-    """Smallest and largest value that a rule keeps, infinite where it has no bound."""
-    low = -math.inf if rule.minimum is None else rule.minimum
-    return low, math.inf if rule.maximum is None else rule.maximum
+        violated = {}
+        for rule in self.rules:
+            if rule.statistic in table:
+                values = known(table, rule.statistic)
+                fitting = values.index[values.between(rule.minimum, rule.maximum)]
+                violated[str(rule)] = ~table.index.isin(fitting)
+        return pd.DataFrame(violated, index=table.index)
 
 
 def known(table: pd.DataFrame, statistic: str) -> pd.Series[float]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pandas.api.types import is_numeric_dtype
 
-from lpbf_dataset.report.curation import known, limits
+from lpbf_dataset.report.curation import known
 from lpbf_dataset.report.published import CELL_QUANTILES, KEPT_MEANS, QUANTILES
 from lpbf_dataset.report.svg import (
     BOUND,
@@ -48,7 +49,8 @@ def histogram(curation: Curation, statistic: str) -> Html:
     """
     kept, readable = known(curation.kept, statistic), known(curation.readable, statistic)
     published = KEPT_MEANS.get(statistic)
-    bounds = sorted(bound for rule in curation.rules if rule.statistic == statistic for bound in limits(rule))
+    rules = [rule for rule in curation.rules if rule.statistic == statistic]
+    bounds = sorted({bound for rule in rules for bound in (rule.minimum, rule.maximum)})
     # What a rule cuts off shows beyond its bound, unless the kept cases would shrink to a sliver.
     near = [1.15 * bound for bound in bounds if 0 < bound < 2 * kept.max()]
     edges, logarithmic = _bins(np.array([*kept, *near, *([published] if published else [])]))
@@ -113,24 +115,24 @@ def cell_quantiles(curation: Curation) -> Html:
         return inline(axes, "Quantiles of the number of cells per case, ours and published")
 
 
-def sensitivity(table: pd.DataFrame) -> Html:
-    """How many cases would be kept with the bound of one rule multiplied by a factor.
+def sensitivity(outcome: pd.DataFrame, kept: int) -> Html:
+    """How many cases would be kept with a bound of one rule multiplied by a factor.
 
     Parameters
     ----------
-    table : DataFrame
-        Columns ``rule``, ``factor`` and ``kept``.
+    outcome : DataFrame
+        Columns ``rule``, ``factor`` and ``kept``; a curve for each combination of the columns of text.
+    kept : int
+        Number of cases kept with the bounds as they are.
     """
+    finite = outcome[np.isfinite(outcome["factor"])].sort_values("factor")
+    texts = [name for name in finite if not is_numeric_dtype(finite[name])]
     with canvas(7.4, 3.0) as axes:
-        for index, (rule, rows) in enumerate(table.groupby("rule", sort=False)):
-            rows = rows[np.isfinite(rows["factor"])].sort_values("factor")
+        axes.axhline(kept, color=MUTED, linewidth=0.8, label=f"as used: {number(kept)}")
+        for index, (names, rows) in enumerate(finite.groupby(texts, sort=False)):
+            color, marker = SERIES[index % len(SERIES)], "osD^vP"[index % 6]
             axes.plot(
-                rows["factor"],
-                rows["kept"],
-                color=SERIES[index % len(SERIES)],
-                marker="osD^vP"[index % 6],
-                markersize=4,
-                label=str(rule),
+                rows["factor"], rows["kept"], color=color, marker=marker, markersize=4, label=", ".join(names)
             )
         axes.set(xlabel="bound, as a multiple of the one used", ylabel="cases kept")
         axes.grid(color=MUTED, alpha=0.25, linewidth=0.6)

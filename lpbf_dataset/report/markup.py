@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import base64
 import html
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from pandas.api.types import is_numeric_dtype
+
+from lpbf_dataset.report.text import number, percent
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pandas as pd
+
+_NO_HEADS: Mapping[str, str] = MappingProxyType({})
 
 
 class Html(str):
@@ -98,6 +107,28 @@ def table(
 
 def _cell(tag: str, content: str, is_numeric: bool) -> Html:
     return element(tag, content, class_="n") if is_numeric else element(tag, content)
+
+
+def frame(data: pd.DataFrame, heads: Mapping[str, str] = _NO_HEADS) -> Html:
+    """Build a table of a frame of texts and numbers, without its index.
+
+    Parameters
+    ----------
+    data : DataFrame
+        Columns named ``*_share`` are shares of one, written as percentages.
+    heads : mapping of str to str, optional
+        Head of a column by its name; else it is the name, spaced.
+    """
+    columns = []
+    numeric = []
+    for position, name in enumerate(map(str, data.columns)):
+        values = data[name].tolist()
+        if is_numeric_dtype(data[name]):
+            numeric.append(position)
+            values = [percent(value) if name.endswith("_share") else number(value) for value in values]
+        columns.append(values)
+    headers = [heads.get(name, name.replace("_", " ")) for name in map(str, data.columns)]
+    return table(headers, zip(*columns, strict=True), numeric=numeric)
 
 
 def bar(share: float) -> Html:

@@ -85,7 +85,7 @@ def _sections(curation: Curation, thumbnails: Mapping[str, bytes]) -> Iterator[S
         yield published_section(curation)
         yield statistics_section(curation)
     if curation.sensitivity is not None and not curation.sensitivity.empty:
-        yield sensitivity_section(curation.sensitivity)
+        yield sensitivity_section(curation, curation.sensitivity)
     if curation.distributions:
         yield extremes_section(curation, thumbnails)
     if curation.split_comparison is not None:

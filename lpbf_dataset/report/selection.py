@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpbf_dataset.report.curation import known, limits
+from lpbf_dataset.report.curation import known
 from lpbf_dataset.report.figures import sensitivity
-from lpbf_dataset.report.markup import bar, details, element, section, table
+from lpbf_dataset.report.markup import bar, details, element, frame, section, table
 from lpbf_dataset.report.text import number, percent, quantity
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from lpbf_dataset.report.curation import Curation, Rule
     from lpbf_dataset.report.markup import Html, Section
-
-_SENSITIVITY = ("rule", "factor", "bound", "kept", "difference")
 
 
 def funnel_section(curation: Curation) -> Section:
@@ -65,8 +63,7 @@ def _worst(curation: Curation, rule: Rule, violated: pd.Series[bool]) -> tuple[s
     beyond = known(curation.readable[violated], rule.statistic)
     if beyond.empty:
         return "", ""
-    low, high = limits(rule)
-    position = int(np.maximum(low - beyond, beyond - high).argmax())
+    position = int(np.maximum(rule.minimum - beyond, beyond - rule.maximum).argmax())
     case_id = curation.catalog["case_id"][beyond.index[position]]
     return quantity(beyond.iloc[position], rule.statistic), case_id
 
@@ -95,16 +92,12 @@ def failures_section(curation: Curation) -> Section:
     return section("Failures", "failures", *parts)
 
 
-def sensitivity_section(outcome: pd.DataFrame) -> Section:
+def sensitivity_section(curation: Curation, outcome: pd.DataFrame) -> Section:
     """How the number of kept cases answers to each bound."""
-    rows = (
-        (str(rule), number(factor), number(bound), number(kept), f"{difference:+.0f}")
-        for rule, factor, bound, kept, difference in outcome[list(_SENSITIVITY)].to_numpy()
-    )
     return section(
         "Sensitivity to the rules",
         "sensitivity",
         element("p", "Each bound moved by itself, the other rules as they are."),
-        sensitivity(outcome),
-        details("All figures", table(_SENSITIVITY, rows, numeric=(1, 2, 3, 4))),
+        sensitivity(outcome, len(curation.kept)),
+        details("All figures", frame(outcome)),
     )

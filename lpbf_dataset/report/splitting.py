@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lpbf_dataset.report.markup import details, element, section, table
-from lpbf_dataset.report.text import NARROW_SPACE, number, percent
+from lpbf_dataset.report.markup import details, element, frame, section, table
+from lpbf_dataset.report.text import number, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
 
     from lpbf_dataset.report.curation import Leakage
     from lpbf_dataset.report.markup import Html, Section
 
-_COMPARISON: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "method": ("method", str),
-    "split": ("split", str),
-    "cases": ("cases", number),
-    "mean_nodes": ("mean nodes", number),
-    "mean_max_z": ("mean height [mm]", number),
-    "max_displacement": ("largest displacement [mm]", number),
-    "sibling_share": ("with a sibling in training", percent),
-    "duplicate_share": ("with a near-duplicate in training", percent),
+_HEADS = {
+    "mean_max_z": "mean height [mm]",
+    "max_displacement": "largest displacement [mm]",
+    "mean_max_displacement": "mean largest displacement [mm]",
+    "sibling_share": "with a sibling in training",
+    "duplicate_share": "with a near-duplicate in training",
 }
-"""Column of the comparison, its head and how its values are written."""
 _LISTED_PAIRS = 500
 
 
@@ -39,14 +33,10 @@ def splits_section(comparison: pd.DataFrame, used: str) -> Section:
     used : str
         Method of the store, marked in the table; empty if not known.
     """
-    rows = []
-    for record in comparison.to_dict("records"):
-        cells = [write(record[name]) for name, (_, write) in _COMPARISON.items()]
-        if record["method"] == used:
-            cells[0] = element("b", f"{used} (used)")
-        rows.append(cells)
-    heads = [head for head, _ in _COMPARISON.values()]
-    return section("Ways to split", "splits", table(heads, rows, numeric=range(2, len(heads))))
+    marked = comparison.assign(
+        method=[f"{method} (used)" if method == used else method for method in comparison["method"]]
+    )
+    return section("Ways to split", "splits", frame(marked, _HEADS))
 
 
 def leakage_section(leakage: Leakage) -> Section:
@@ -75,12 +65,8 @@ def _pairs(title: str, pairs: pd.DataFrame, last: str, head: str) -> list[Html]:
     if pairs.empty:
         return []
     shown = pairs.head(_LISTED_PAIRS)[["case_id", "split", "other", "other_split", last]]
-    rows = (
-        [cell if isinstance(cell, str) else number(cell) for cell in row]
-        for row in shown.itertuples(index=False)
-    )
     count = number(len(pairs))
     if len(shown) < len(pairs):
         count = f"{number(len(shown))} of {count}"
-    headers = ("case", "split", "other case", "its split", head)
-    return [details(f"{title}:{NARROW_SPACE}{count}", table(headers, rows))]
+    heads = {"case_id": "case", "other": "other case", "other_split": "its split", last: head}
+    return [details(f"{title}: {count}", frame(shown, heads))]

@@ -26,8 +26,8 @@ NASTY_NAMES = (
 @dataclass(frozen=True)
 class MadeUpRule:
     statistic: str
-    maximum: float | None = None
-    minimum: float | None = None
+    maximum: float
+    minimum: float = -np.inf
 
     def __str__(self) -> str:
         return f"{self.statistic} <= {self.maximum:g}"
@@ -126,7 +126,7 @@ def make_curation(cases: int = 400) -> Curation:
             "other_split": "train",
         }
     )
-    factors = (0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 2.0)
+    factors = (0.5, 0.8, 0.9, 1.1, 1.25, 1.5, 2.0)
     sensitivity = pd.DataFrame(
         [
             (str(rule), f, rule.maximum * f, len(kept) + round(40 * (f - 1)), round(40 * (f - 1)))

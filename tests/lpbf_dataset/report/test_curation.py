@@ -5,10 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from lpbf_dataset.report import Curation, published
-from lpbf_dataset.report.curation import known, limits
+from lpbf_dataset.report.curation import known
 from lpbf_dataset.schema import SPLITS, STATISTICS
 
 
@@ -36,9 +35,10 @@ def test_violations_are_those_of_a_loop(curation):
     assert not violations.loc[curation.kept.index].to_numpy().any()
 
 
-def test_limits(curation):
-    assert limits(curation.rules[0]) == (-np.inf, 50_000)
-    assert limits(replace(curation.rules[0], maximum=None, minimum=3)) == (3, np.inf)
+def test_what_is_not_known_violates(curation):
+    rule = replace(curation.rules[0], statistic="genus", maximum=100)
+    violations = replace(curation, rules=[rule]).violations()[str(rule)]
+    assert (violations == (curation.readable["genus"] == -1)).all()
 
 
 def test_unknown_values_are_left_out():
@@ -66,11 +66,3 @@ def test_published_facts_agree_with_each_other():
     for name, quantiles in published.CELL_QUANTILES.items():
         assert len(quantiles) == len(published.QUANTILES), name
         assert list(quantiles) == sorted(quantiles)
-
-
-@pytest.mark.parametrize("statistic", published.KEPT_MAXIMA)
-def test_the_published_maximum_passes_the_published_rules(statistic):
-    from lpbf_dataset.curation.rules import PUBLISHED_RULES
-
-    (rule,) = (rule for rule in PUBLISHED_RULES if rule.statistic == statistic)
-    assert published.KEPT_MAXIMA[statistic] <= rule.maximum

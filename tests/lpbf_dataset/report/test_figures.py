@@ -5,6 +5,7 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lpbf_dataset.report.figures import _bins, cell_quantiles, histogram, sensitivity
@@ -26,7 +27,7 @@ def test_histogram_names_what_it_shows(curation):
 
 
 def test_colours_are_those_of_the_page(curation):
-    figures = (histogram(curation, "nodes"), cell_quantiles(curation), sensitivity(curation.sensitivity))
+    figures = (histogram(curation, "nodes"), cell_quantiles(curation), sensitivity(curation.sensitivity, 261))
     for figure in figures:
         assert not re.search("#0a000|#000000|<style|url\\((?!#)", figure)
         assert "var(--ours)" in figure
@@ -41,7 +42,7 @@ def test_one_case_is_enough(curation):
 
 def test_text_is_no_mathematics(curation):
     table = curation.sensitivity.assign(rule="<$\\frac$> & $")
-    assert "<$\\frac$> & $" in texts(sensitivity(table))
+    assert "<$\\frac$> & $" in texts(sensitivity(table, 261))
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,17 @@ def test_bins_hold_every_value(values, logarithmic):
     assert is_logarithmic is logarithmic
     assert (np.diff(edges) > 0).all()
     assert np.histogram(values, edges)[0].sum() == len(values)
+
+
+def test_each_bound_of_a_rule_has_its_curve(curation):
+    outcome = pd.DataFrame(
+        [
+            ("1 <= max_z <= 60", "none", np.nan, np.nan, 30),
+            ("1 <= max_z <= 60", "minimum", 0.5, 0.5, 22),
+            ("1 <= max_z <= 60", "maximum", 0.5, 30.0, 9),
+        ],
+        columns=["rule", "bound", "factor", "value", "kept"],
+    )
+    shown = texts(sensitivity(outcome, 20))
+    assert {"1 <= max_z <= 60, minimum", "1 <= max_z <= 60, maximum", "as used: 20"} <= set(shown)
+    assert not any("none" in text for text in shown)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+import numpy as np
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpbf_dataset.report.markup import Html, bar, element, join, markup, png, section, table
+from lpbf_dataset.report.markup import Html, bar, element, frame, join, markup, png, section, table
 
 
 class Reader(HTMLParser):
@@ -54,6 +56,21 @@ def test_table_has_every_cell():
     assert page.tags.count("tr") == 3
     assert page.text == ["name", "n", "<a>", "1", "b", "2"]
     assert page.values.count("n") == 3
+
+
+def test_frame_writes_numbers_and_shares():
+    data = pd.DataFrame({"case_id": ["<a>", "b"], "mean_nodes": [1e4, np.nan], "a_share": [0.5, 0.0]})
+    page = Reader(frame(data, {"case_id": "case"}))
+    assert page.text == [
+        "case",
+        "mean nodes",
+        "a share",
+        "<a>",
+        "10\u202f000",
+        "50.0\u202f%",
+        "b",
+        "0.0\u202f%",
+    ]
 
 
 def test_small_parts():

@@ -15,7 +15,7 @@ from lpbf_dataset.report.splitting import leakage_section, splits_section
 
 
 class Bound(SimpleNamespace):
-    minimum = None
+    minimum = float("-inf")
 
     def __str__(self) -> str:
         return f"{self.statistic} <= {self.maximum}"
