@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lpbf_dataset.store.assemble import assemble
 from lpbf_dataset.store.case_rows import SpooledRows, spool_case
 from lpbf_dataset.store.layout import Encoding, StoreError
+from lpbf_dataset.store.manifest import write_manifest
 from lpbf_dataset.store.replacement import Replacement
 from lpbf_dataset.store.tables import Member
 from lpbf_dataset.store.validate import check_case
@@ -125,4 +126,5 @@ class StoreWriter:
             attributes or {},
             self._encoding,
         )
+        write_manifest(self._replacement.folder)
         self._replacement.commit()

@@ -1,0 +1,250 @@
+"""Groups and arrays against the schema, before any value is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import zarr
+
+from lpbf_dataset.schema import LAYOUT, LAYOUT_VERSION, MESH_VARIABLES, STATISTICS, VARIABLES
+from lpbf_dataset.store.layout import (
+    CASE_DIM,
+    CASE_TEXTS,
+    CATALOG_GROUP,
+    STATISTIC_PREFIX,
+    StoreError,
+    table_attributes,
+    variable_attributes,
+)
+from lpbf_dataset.store.verification.problems import UNREADABLE, Code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lpbf_dataset.store.verification.problems import Report
+
+Arrays = dict[str, "zarr.Array[Any]"]
+"""Arrays of a group whose metadata are as the schema says, by name."""
+
+ROOT_ATTRIBUTES = ("producer", "normalization")
+"""Attributes of every store besides layout and version."""
+
+
+def open_root(location: str, report: Report) -> zarr.Group | None:
+    """Open the root group of a store.
+
+    Parameters
+    ----------
+    location : str
+        Absolute path or fsspec URL.
+    report : Report
+        Takes the problems.
+
+    Returns
+    -------
+    zarr.Group or None
+        Without consolidated metadata; None if it cannot be read and the report says so.
+
+    Raises
+    ------
+    StoreError
+        If this is no store, or a newer one; unless files that are known to be damaged tell it is one.
+    """
+    try:
+        group = zarr.open_group(location, mode="r", use_consolidated=False)
+        attributes = dict(group.attrs)
+        flaw = _flaw(attributes)
+    except UNREADABLE as error:
+        flaw = f"is not an LPBF store: {error}"
+    if flaw is not None:
+        if not report.has_errors:
+            raise StoreError(f"{location} {flaw}")
+        report.add(Code.BAD_METADATA, "zarr.json", flaw)
+        return None
+    for name in ROOT_ATTRIBUTES:
+        if name not in attributes:
+            report.add(Code.MISSING_ATTRIBUTE, "zarr.json", f"the store has no attribute {name!r}")
+    return group
+
+
+def _flaw(attributes: Mapping[str, Any]) -> str | None:
+    """Say why a group with these attributes is no store that can be verified, if it is none."""
+    if attributes.get("layout") != LAYOUT:
+        return f"is not an LPBF store: its layout is {attributes.get('layout')!r}"
+    version = attributes.get("layout_version")
+    if type(version) is not int or version > LAYOUT_VERSION:
+        return (
+            f"has layout version {version}; upgrade lpbf_dataset, which knows versions up to {LAYOUT_VERSION}"
+        )
+    return None
+
+
+def check_consolidated(location: str, group: zarr.Group, report: Report) -> None:
+    """Compare the metadata of each array with their copy in the root's, which zarr and xarray read.
+
+    Parameters
+    ----------
+    location : str
+        Absolute path or fsspec URL.
+    group : zarr.Group
+        The root, opened without the copies.
+    report : Report
+        Takes the problems.
+    """
+    try:
+        consolidated = zarr.open_group(location, mode="r", use_consolidated=True).metadata
+        assert consolidated.consolidated_metadata is not None
+        copies = consolidated.consolidated_metadata.flattened_metadata
+    except UNREADABLE as error:
+        report.add(Code.BAD_METADATA, "zarr.json", f"consolidated metadata cannot be read: {error}")
+        return
+    for path, copy in sorted(copies.items()):
+        try:
+            original = group[path].metadata
+            agree = _comparable(original) == _comparable(copy)
+        except KeyError:
+            report.add(Code.MISSING_ARRAY, path, "named in the root's zarr.json, but not there")
+        except UNREADABLE as error:
+            report.add(Code.BAD_METADATA, f"{path}/zarr.json", f"cannot be read: {error}")
+        else:
+            if not agree:
+                report.add(Code.BAD_METADATA, f"{path}/zarr.json", "differs from its copy in the root's")
+    for name in (CATALOG_GROUP, *table_attributes(), *MESH_VARIABLES):
+        if name not in copies and name.removeprefix(STATISTIC_PREFIX) not in STATISTICS:
+            report.add(Code.BAD_METADATA, "zarr.json", f"consolidated metadata lack {name}")
+
+
+def _comparable(metadata: Any) -> dict[str, Any]:
+    """Metadata as JSON values, in which NaN equals NaN."""
+    return {name: value for name, value in metadata.to_dict().items() if name != "consolidated_metadata"}
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """Metadata that the schema demands of an array."""
+
+    dims: tuple[str, ...]
+    dtype: str
+    row_shape: tuple[int, ...]
+    attributes: Mapping[str, Any]
+    required: bool
+
+
+def _expected_arrays() -> Iterator[tuple[str, _Expected]]:
+    dtypes = {
+        **dict.fromkeys(CASE_TEXTS, "string"),
+        **{STATISTIC_PREFIX + name: statistic.dtype for name, statistic in STATISTICS.items()},
+    }
+    for name, attributes in table_attributes().items():
+        required = name.removeprefix(STATISTIC_PREFIX) not in STATISTICS
+        yield name, _Expected((CASE_DIM,), dtypes.get(name, "int64"), (), attributes, required)
+    for name, variable in VARIABLES.items():
+        attributes = variable_attributes(variable)
+        required = name in MESH_VARIABLES
+        yield name, _Expected(variable.dims, variable.dtype, variable.row_shape, attributes, required)
+
+
+def check_arrays(group: zarr.Group, report: Report) -> Arrays:
+    """Compare the arrays of a store with the schema.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        The root.
+    report : Report
+        Takes the problems.
+
+    Returns
+    -------
+    dict of str to zarr.Array
+        Those of the case table and the ragged variables that can be read as the schema says.
+    """
+    arrays: Arrays = {}
+    for name, expected in _expected_arrays():
+        try:
+            node = group[name]
+        except KeyError:
+            if expected.required:
+                report.add(Code.MISSING_ARRAY, name, "every store has this array")
+            continue
+        except UNREADABLE as error:
+            report.add(Code.BAD_METADATA, f"{name}/zarr.json", f"cannot be read: {error}")
+            continue
+        if not isinstance(node, zarr.Array):
+            report.add(Code.BAD_METADATA, f"{name}/zarr.json", "is not that of an array")
+        elif _is_as_expected(name, node, expected, report):
+            arrays[name] = node
+    return arrays
+
+
+def _is_as_expected(name: str, array: zarr.Array[Any], expected: _Expected, report: Report) -> bool:
+    """Report what is wrong with the metadata of an array; tell whether its values can be used."""
+    _check_attributes(name, array.attrs.asdict(), expected.attributes, report)
+    dims = cast("Any", array.metadata).dimension_names
+    if dims != expected.dims:
+        report.add(Code.WRONG_DIMENSIONS, name, f"dimensions are {dims}, not {expected.dims}")
+    # NumPy has two kinds of text of any length.
+    dtype = "string" if array.dtype.kind in "TO" else array.dtype.name
+    if dtype != expected.dtype:
+        report.add(Code.WRONG_DTYPE, name, f"dtype is {array.dtype}, not {expected.dtype}")
+        return False
+    if array.ndim != 1 + len(expected.row_shape) or array.shape[1:] != expected.row_shape:
+        wanted = ", ".join(map(str, ("n", *expected.row_shape)))
+        report.add(Code.WRONG_DIMENSIONS, name, f"shape is {array.shape}, not ({wanted})")
+        return False
+    return True
+
+
+def _check_attributes(
+    name: str, attributes: Mapping[str, Any], expected: Mapping[str, Any], report: Report
+) -> None:
+    for key, value in expected.items():
+        if key not in attributes:
+            report.add(Code.MISSING_ATTRIBUTE, name, f"has no attribute {key!r}")
+        elif key == "units" and attributes[key] != value:
+            report.add(Code.WRONG_UNITS, name, f"units are {attributes[key]!r}, not {value!r}")
+        # A long_name is prose, which a later version may word better.
+        elif key != "long_name" and attributes[key] != value:
+            report.add(Code.BAD_METADATA, name, f"attribute {key!r} is {attributes[key]!r}, not {value!r}")
+
+
+def check_chunks(arrays: Arrays, sizes: Mapping[str, int], report: Report) -> frozenset[str]:
+    """Look for the files of the ragged variables, one per shard.
+
+    Parameters
+    ----------
+    arrays : dict of str to zarr.Array
+        Arrays of the store.
+    sizes : mapping of str to int
+        Files of the store as listed.
+    report : Report
+        Takes the problems.
+
+    Returns
+    -------
+    frozenset of str
+        Paths of the files that are missing.
+    """
+    missing: set[str] = set()
+    for name in VARIABLES.keys() & arrays.keys():
+        array = arrays[name]
+        shards = -(-array.shape[0] // rows_per_file(array))
+        # Of a length that is itself damaged, the first absent file says enough.
+        there = sum(path.startswith(f"{name}/c/") for path in sizes)
+        for shard in range(min(shards, there + 1)):
+            path = file_of(array, name, shard)
+            if path not in sizes:
+                report.add(Code.MISSING_CHUNK, path, f"{name} has {array.shape[0]} rows, so this file is due")
+                missing.add(path)
+    return frozenset(missing)
+
+
+def rows_per_file(array: zarr.Array[Any]) -> int:
+    """Rows of a ragged array in one file: a shard, or a chunk of an array without shards."""
+    return (array.shards or array.chunks)[0]
+
+
+def file_of(array: zarr.Array[Any], name: str, index: int) -> str:
+    """Path in the store of a file of a ragged array."""
+    return "/".join([name, "c", str(index), *["0"] * (array.ndim - 1)])

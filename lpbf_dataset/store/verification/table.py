@@ -1,0 +1,182 @@
+"""The case table and the catalog: against themselves, the arrays, and each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from lpbf_dataset.schema import RAGGED_DIMS, SPLITS, STATISTICS, VARIABLES
+from lpbf_dataset.store.layout import CATALOG_GROUP, STATISTIC_PREFIX, table_attributes
+from lpbf_dataset.store.tables import read_column
+from lpbf_dataset.store.verification.problems import UNREADABLE, Code
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.store.verification.metadata import Arrays
+    from lpbf_dataset.store.verification.problems import Report
+
+Table = dict[str, "NDArray[Any]"]
+"""Columns of equal length, by name; those that could not be read are not there."""
+
+
+def check_table(group: zarr.Group, arrays: Arrays, report: Report) -> Table:
+    """Read the case table and compare it with itself and with the lengths of the ragged arrays.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        Root of the store.
+    arrays : dict of str to zarr.Array
+        Its usable arrays.
+    report : Report
+        Takes the problems.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Columns by name; counts and offsets of a dimension only if the cases lie end to end.
+    """
+    table = _read_columns(group, [name for name in table_attributes() if name in arrays], report, "case_id")
+    _check_texts(table, report)
+    for dim in RAGGED_DIMS:
+        count, offset = f"{dim}_count", f"{dim}_offset"
+        if count not in table or offset not in table:
+            continue
+        lengths = {
+            name: arrays[name].shape[0] for name in VARIABLES if VARIABLES[name].dim == dim and name in arrays
+        }
+        if not _cases_lie_end_to_end(dim, table[count], table[offset], lengths, report):
+            del table[count], table[offset]
+    return table
+
+
+def _read_columns(
+    group: zarr.Group, names: Sequence[str], report: Report, first: str, prefix: str = ""
+) -> Table:
+    """Read columns of one length, that of the column `first` if it is among them."""
+    table: Table = {}
+    lengths: dict[str, int] = {}
+    for name in sorted(names, key=lambda name: name != first):
+        try:
+            array = group[name]
+            assert isinstance(array, zarr.Array)
+            lengths[name] = array.shape[0]
+            expected = next(iter(lengths.values()))
+            if array.shape != (expected,):
+                report.add(Code.COUNTS_MISMATCH, prefix + name, f"shape is {array.shape}, not ({expected},)")
+                continue
+            table[name] = read_column(group, name)
+        except UNREADABLE as error:
+            report.add(Code.CORRUPT_CHUNK, prefix + name, f"cannot be read: {error}")
+    return table
+
+
+def _check_texts(table: Table, report: Report) -> None:
+    seen: dict[str, int] = {}
+    for row, case_id in enumerate(table.get("case_id", ())):
+        if not case_id:
+            report.add(Code.DUPLICATE_CASE_ID, "case_id", f"case {row} has no id")
+        elif case_id in seen:
+            report.add(Code.DUPLICATE_CASE_ID, "case_id", f"{case_id!r} is case {seen[case_id]} and {row}")
+        seen[case_id] = row
+    for row, split in enumerate(table.get("split", ())):
+        if split not in SPLITS:
+            report.add(
+                Code.UNKNOWN_SPLIT, "split", f"split of case {row} is {split!r}, not {', '.join(SPLITS)}"
+            )
+
+
+def _cases_lie_end_to_end(
+    dim: str, counts: NDArray[Any], offsets: NDArray[Any], lengths: Mapping[str, int], report: Report
+) -> bool:
+    if (counts < 0).any():
+        row = int(np.argmax(counts < 0))
+        report.add(Code.COUNTS_MISMATCH, f"{dim}_count", f"case {row} has {counts[row]} {dim}s")
+        return False
+    # Python's integers, as the sum of damaged counts may exceed 64 bits.
+    total = sum(counts.tolist())
+    for name, length in lengths.items():
+        if total != length:
+            report.add(Code.COUNTS_MISMATCH, name, f"has {length} rows, but the cases {total} {dim}s")
+    expected = np.cumsum(counts) - counts
+    wrong = offsets != expected
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        report.add(
+            Code.OFFSETS_OUT_OF_ORDER,
+            f"{dim}_offset",
+            f"case {row} begins at {offsets[row]}, not {expected[row]}",
+        )
+    return not wrong.any() and all(total == length for length in lengths.values())
+
+
+def check_catalog(group: zarr.Group, table: Table, report: Report) -> None:
+    """Read the catalog and compare the cases it says were kept with those that are stored.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        Root of the store.
+    table : dict of str to ndarray
+        The case table.
+    report : Report
+        Takes the problems.
+    """
+    try:
+        subgroup = group[CATALOG_GROUP]
+        assert isinstance(subgroup, zarr.Group)
+        names = [str(name) for name in subgroup.attrs["columns"]]  # type: ignore[union-attr]
+    except KeyError as error:
+        report.add(Code.CATALOG_MISMATCH, CATALOG_GROUP, f"the store has no {error}")
+        return
+    except UNREADABLE as error:
+        report.add(Code.BAD_METADATA, f"{CATALOG_GROUP}/zarr.json", f"cannot be read: {error}")
+        return
+    catalog = _read_columns(subgroup, names, report, "case_id", f"{CATALOG_GROUP}/")
+    for name in ("case_id", "status"):
+        if name not in catalog:
+            report.add(Code.CATALOG_MISMATCH, CATALOG_GROUP, f"has no usable column {name!r}")
+            return
+    if "case_id" in table:
+        _compare_kept(catalog, table, report)
+
+
+def _compare_kept(catalog: Table, table: Table, report: Report) -> None:
+    kept = np.flatnonzero(catalog["status"] == "kept")
+    entry_of = {catalog["case_id"][entry]: int(entry) for entry in kept}
+    stored = {case_id: row for row, case_id in enumerate(table["case_id"])}
+    if len(kept) != len(entry_of):
+        report.add(Code.CATALOG_MISMATCH, CATALOG_GROUP, "the catalog says of a case twice that it was kept")
+    for case_id in sorted(stored.keys() - entry_of.keys()):
+        report.add(
+            Code.CATALOG_MISMATCH, CATALOG_GROUP, f"case {case_id!r} is stored, but not listed as kept"
+        )
+    for case_id in sorted(entry_of.keys() - stored.keys()):
+        report.add(
+            Code.CATALOG_MISMATCH, CATALOG_GROUP, f"case {case_id!r} is listed as kept, but not stored"
+        )
+    both = [case_id for case_id in stored if case_id in entry_of]
+    rows = [stored[case_id] for case_id in both]
+    entries = [entry_of[case_id] for case_id in both]
+    for name in ("design_id", "source", *STATISTICS):
+        column = STATISTIC_PREFIX + name if name in STATISTICS else name
+        if name in catalog and column in table:
+            _compare_column(name, both, catalog[name][entries], table[column][rows], report)
+
+
+def _compare_column(
+    name: str, case_ids: Sequence[str], listed: NDArray[Any], stored: NDArray[Any], report: Report
+) -> None:
+    for case_id, given, expected in zip(case_ids, listed.tolist(), stored.tolist(), strict=True):
+        both_nan = given != given and expected != expected
+        if given != expected and not both_nan:
+            report.add(
+                Code.CATALOG_MISMATCH,
+                f"{CATALOG_GROUP}/{name}",
+                f"{given!r} for case {case_id!r}, but {expected!r} in the case table",
+            )

@@ -1,0 +1,91 @@
+"""Whether a store is what was written: every file, table and value, and all that is wrong at once."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from lpbf_dataset.store.layout import StoreError
+from lpbf_dataset.store.manifest import StoreFiles
+from lpbf_dataset.store.ragged_reader import RaggedReader
+from lpbf_dataset.store.verification.cases import CaseChecks
+from lpbf_dataset.store.verification.files import check_files
+from lpbf_dataset.store.verification.metadata import check_arrays, check_chunks, check_consolidated, open_root
+from lpbf_dataset.store.verification.problems import Code, Problem, Report
+from lpbf_dataset.store.verification.table import check_catalog, check_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from os import PathLike
+
+__all__ = ["Code", "Problem", "Progress", "verify_store"]
+
+Item = TypeVar("Item")
+
+
+class Progress(Protocol):
+    """Wraps a list of things to do, to show how far the work is."""
+
+    def __call__(self, items: Sequence[Item], unit: str) -> Iterable[Item]:
+        """Yield the items; `unit` is what one of them is called."""
+
+
+def _silently(items: Sequence[Item], unit: str) -> Iterable[Item]:  # noqa: ARG001
+    return items
+
+
+def verify_store(
+    location: str | PathLike[str], *, deep: bool = False, progress: Progress = _silently
+) -> list[Problem]:
+    """Look for everything that is wrong with a store.
+
+    Parameters
+    ----------
+    location : path or str
+        Folder of the store, or an fsspec URL.
+    deep : bool
+        Besides metadata, tables and sizes of files, which take a moment, read the whole store: hash
+        every file, decode every chunk, check each case and compute its statistics again.
+    progress : Progress, optional
+        Wraps files to hash and cases to check.
+
+    Returns
+    -------
+    list of Problem
+        In the order of the checks; empty for a sound store.  Whatever is damaged, the rest is
+        checked nevertheless.
+
+    Raises
+    ------
+    StoreError
+        If there is no store at `location`, or one of a newer layout.
+    """
+    files = StoreFiles(location)
+    if files.is_local and not Path(files.location).exists():
+        raise StoreError(f"there is no {location}; build a store with lpbf-build, or correct the path")
+    report = Report()
+    with warnings.catch_warnings():
+        # Damaged values overflow and divide by zero; what matters of it is reported.
+        warnings.simplefilter("ignore")
+        _verify(files, report, progress, deep=deep)
+    return report.problems
+
+
+def _verify(files: StoreFiles, report: Report, progress: Progress, *, deep: bool) -> None:
+    sizes = files.sizes()
+    check_files(files, sizes, report, progress, deep=deep)
+    root = open_root(files.location, report)
+    if root is None:
+        return
+    check_consolidated(files.location, root, report)
+    arrays = check_arrays(root, report)
+    table = check_table(root, arrays, report)
+    check_catalog(root, table, report)
+    missing = check_chunks(arrays, sizes, report) if sizes else frozenset[str]()
+    if not deep:
+        return
+    reader = RaggedReader(Path(files.location) if files.is_local else files.location)
+    checks = CaseChecks(reader, arrays, table, missing, report)
+    checks.run(progress, sdf_of_mesh=root.attrs.get("sdf_surface") == "mesh")
+    checks.compare_normalization(root.attrs.get("normalization"))
