@@ -75,6 +75,10 @@ class StoreFiles:
             return {}
         return {path.removeprefix(f"{self._root}/"): entry["size"] for path, entry in found.items()}
 
+    def exists(self, name: str) -> bool:
+        """Tell whether there is such a file."""
+        return bool(self._system.exists(f"{self._root}/{name}"))
+
     def read(self, name: str) -> bytes:
         """Read a whole file.
 
@@ -132,7 +136,7 @@ def read_manifest(files: StoreFiles) -> dict[str, FileRecord] | None:
     """
     try:
         content = files.read(MANIFEST)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise StoreError(f"{MANIFEST} cannot be read: {error}") from error

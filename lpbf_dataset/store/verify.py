@@ -11,7 +11,7 @@ from lpbf_dataset.store.manifest import StoreFiles
 from lpbf_dataset.store.ragged_reader import RaggedReader
 from lpbf_dataset.store.verification.cases import CaseChecks
 from lpbf_dataset.store.verification.files import check_files
-from lpbf_dataset.store.verification.metadata import check_arrays, check_chunks, check_consolidated, open_root
+from lpbf_dataset.store.verification.metadata import check_arrays, check_chunks, open_members, open_root
 from lpbf_dataset.store.verification.problems import Code, Problem, Report
 from lpbf_dataset.store.verification.table import check_catalog, check_table
 
@@ -78,10 +78,10 @@ def _verify(files: StoreFiles, report: Report, progress: Progress, *, deep: bool
     root = open_root(files.location, report)
     if root is None:
         return
-    check_consolidated(files.location, root, report)
-    arrays = check_arrays(root, report)
+    members = open_members(files, root, report)
+    arrays = check_arrays(members, report)
     table = check_table(root, arrays, report)
-    check_catalog(root, table, report)
+    check_catalog(members, table, report)
     missing = check_chunks(arrays, sizes, report) if sizes else frozenset[str]()
     if not deep:
         return

@@ -77,7 +77,8 @@ def _compare_digest(files: StoreFiles, name: str, record: FileRecord, report: Re
         report.add(Code.CHECKSUM_MISMATCH, name, f"cannot be read: {error}")
     else:
         if digest != record.sha256:
-            report.add(Code.CHECKSUM_MISMATCH, name, f"SHA-256 is {digest}, not {record.sha256}")
+            message = f"SHA-256 begins with {digest[:12]}, not with {record.sha256[:12]}"
+            report.add(Code.CHECKSUM_MISMATCH, name, message)
 
 
 def _holds_rows(name: str) -> bool:

@@ -20,12 +20,16 @@ from lpbf_dataset.store.layout import (
 from lpbf_dataset.store.verification.problems import UNREADABLE, Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from lpbf_dataset.store.manifest import StoreFiles
     from lpbf_dataset.store.verification.problems import Report
 
 Arrays = dict[str, "zarr.Array[Any]"]
-"""Arrays of a group whose metadata are as the schema says, by name."""
+"""Arrays whose metadata are as the schema says, by name."""
+
+Members = dict[str, "zarr.Array[Any] | zarr.Group | None"]
+"""Arrays and groups by path in the store; None for those whose metadata cannot be read."""
 
 ROOT_ATTRIBUTES = ("producer", "normalization")
 """Attributes of every store besides layout and version."""
@@ -56,7 +60,7 @@ def open_root(location: str, report: Report) -> zarr.Group | None:
         attributes = dict(group.attrs)
         flaw = _flaw(attributes)
     except UNREADABLE as error:
-        flaw = f"is not an LPBF store: {error}"
+        flaw = f"cannot be read as an LPBF store: {error}"
     if flaw is not None:
         if not report.has_errors:
             raise StoreError(f"{location} {flaw}")
@@ -80,39 +84,66 @@ def _flaw(attributes: Mapping[str, Any]) -> str | None:
     return None
 
 
-def check_consolidated(location: str, group: zarr.Group, report: Report) -> None:
-    """Compare the metadata of each array with their copy in the root's, which zarr and xarray read.
+def open_members(files: StoreFiles, group: zarr.Group, report: Report) -> Members:
+    """Read the metadata of every array and group, and compare them with their copies in the root's.
+
+    xarray and zarr-python read the copies, tensorstore the originals.
 
     Parameters
     ----------
-    location : str
-        Absolute path or fsspec URL.
+    files : StoreFiles
+        The store.
     group : zarr.Group
-        The root, opened without the copies.
+        Its root, opened without the copies.
     report : Report
         Takes the problems.
+
+    Returns
+    -------
+    dict of str to zarr.Array, zarr.Group or None
+        By path in the store; None where the metadata cannot be read and the report says so.
     """
-    try:
-        consolidated = zarr.open_group(location, mode="r", use_consolidated=True).metadata
-        assert consolidated.consolidated_metadata is not None
-        copies = consolidated.consolidated_metadata.flattened_metadata
-    except UNREADABLE as error:
-        report.add(Code.BAD_METADATA, "zarr.json", f"consolidated metadata cannot be read: {error}")
-        return
-    for path, copy in sorted(copies.items()):
-        try:
-            original = group[path].metadata
-            agree = _comparable(original) == _comparable(copy)
-        except KeyError:
+    copies = _consolidated(files.location, report)
+    members: Members = {}
+
+    def open_each(paths: Iterable[str]) -> None:
+        for path in paths:
+            try:
+                members[path] = group[path]
+            except UNREADABLE as error:
+                if files.exists(f"{path}/zarr.json"):
+                    members[path] = None
+                    report.add(Code.BAD_METADATA, f"{path}/zarr.json", f"cannot be read: {error!r}")
+
+    expected = dict.fromkeys([*copies, CATALOG_GROUP, *dict(_expected_arrays())])
+    open_each(expected)
+    open_each(path for path in catalog_columns(members).values() if path not in expected)
+    for path, copy in copies.items():
+        if path not in members:
             report.add(Code.MISSING_ARRAY, path, "named in the root's zarr.json, but not there")
-        except UNREADABLE as error:
-            report.add(Code.BAD_METADATA, f"{path}/zarr.json", f"cannot be read: {error}")
-        else:
-            if not agree:
-                report.add(Code.BAD_METADATA, f"{path}/zarr.json", "differs from its copy in the root's")
-    for name in (CATALOG_GROUP, *table_attributes(), *MESH_VARIABLES):
-        if name not in copies and name.removeprefix(STATISTIC_PREFIX) not in STATISTICS:
-            report.add(Code.BAD_METADATA, "zarr.json", f"consolidated metadata lack {name}")
+        elif (member := members[path]) is not None and _comparable(member.metadata) != copy:
+            report.add(Code.BAD_METADATA, f"{path}/zarr.json", "differs from its copy in the root's")
+    for path in members.keys() - copies.keys() if copies else ():
+        report.add(Code.BAD_METADATA, "zarr.json", f"consolidated metadata lack {path}")
+    return members
+
+
+def catalog_columns(members: Members) -> dict[str, str]:
+    """Paths of the columns of the catalog by their names, as far as the catalog tells."""
+    group = members.get(CATALOG_GROUP)
+    names = group.attrs.asdict().get("columns") if isinstance(group, zarr.Group) else None
+    return {str(name): f"{CATALOG_GROUP}/{name}" for name in names} if isinstance(names, list) else {}
+
+
+def _consolidated(location: str, report: Report) -> dict[str, dict[str, Any]]:
+    try:
+        metadata = zarr.open_group(location, mode="r", use_consolidated=True).metadata
+        assert metadata.consolidated_metadata is not None
+        copies = metadata.consolidated_metadata.flattened_metadata
+        return {path: _comparable(copy) for path, copy in sorted(copies.items())}
+    except UNREADABLE as error:
+        report.add(Code.BAD_METADATA, "zarr.json", f"consolidated metadata cannot be read: {error!r}")
+        return {}
 
 
 def _comparable(metadata: Any) -> dict[str, Any]:
@@ -145,13 +176,13 @@ def _expected_arrays() -> Iterator[tuple[str, _Expected]]:
         yield name, _Expected(variable.dims, variable.dtype, variable.row_shape, attributes, required)
 
 
-def check_arrays(group: zarr.Group, report: Report) -> Arrays:
+def check_arrays(members: Members, report: Report) -> Arrays:
     """Compare the arrays of a store with the schema.
 
     Parameters
     ----------
-    group : zarr.Group
-        The root.
+    members : dict of str to zarr.Array, zarr.Group or None
+        See `open_members`.
     report : Report
         Takes the problems.
 
@@ -162,19 +193,14 @@ def check_arrays(group: zarr.Group, report: Report) -> Arrays:
     """
     arrays: Arrays = {}
     for name, expected in _expected_arrays():
-        try:
-            node = group[name]
-        except KeyError:
-            if expected.required:
-                report.add(Code.MISSING_ARRAY, name, "every store has this array")
-            continue
-        except UNREADABLE as error:
-            report.add(Code.BAD_METADATA, f"{name}/zarr.json", f"cannot be read: {error}")
-            continue
-        if not isinstance(node, zarr.Array):
+        member = members.get(name)
+        if isinstance(member, zarr.Array):
+            if _is_as_expected(name, member, expected, report):
+                arrays[name] = member
+        elif member is not None:
             report.add(Code.BAD_METADATA, f"{name}/zarr.json", "is not that of an array")
-        elif _is_as_expected(name, node, expected, report):
-            arrays[name] = node
+        elif name not in members and expected.required:
+            report.add(Code.MISSING_ARRAY, name, "every store has this array")
     return arrays
 
 

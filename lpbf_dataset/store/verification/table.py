@@ -10,6 +10,7 @@ import zarr
 from lpbf_dataset.schema import RAGGED_DIMS, SPLITS, STATISTICS, VARIABLES
 from lpbf_dataset.store.layout import CATALOG_GROUP, STATISTIC_PREFIX, table_attributes
 from lpbf_dataset.store.tables import read_column
+from lpbf_dataset.store.verification.metadata import catalog_columns
 from lpbf_dataset.store.verification.problems import UNREADABLE, Code
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lpbf_dataset.store.verification.metadata import Arrays
+    from lpbf_dataset.store.verification.metadata import Arrays, Members
     from lpbf_dataset.store.verification.problems import Report
 
 Table = dict[str, "NDArray[Any]"]
@@ -41,38 +42,35 @@ def check_table(group: zarr.Group, arrays: Arrays, report: Report) -> Table:
     dict of str to ndarray
         Columns by name; counts and offsets of a dimension only if the cases lie end to end.
     """
-    table = _read_columns(group, [name for name in table_attributes() if name in arrays], report, "case_id")
+    columns = {name: arrays[name] for name in table_attributes() if name in arrays}
+    table = _read_columns(group, columns, report)
     _check_texts(table, report)
     for dim in RAGGED_DIMS:
-        count, offset = f"{dim}_count", f"{dim}_offset"
-        if count not in table or offset not in table:
-            continue
         lengths = {
             name: arrays[name].shape[0] for name in VARIABLES if VARIABLES[name].dim == dim and name in arrays
         }
-        if not _cases_lie_end_to_end(dim, table[count], table[offset], lengths, report):
-            del table[count], table[offset]
+        counts, offsets = table.pop(f"{dim}_count", None), table.pop(f"{dim}_offset", None)
+        if counts is None or offsets is None:
+            continue
+        if _cases_lie_end_to_end(dim, counts, offsets, lengths, report):
+            table.update({f"{dim}_count": counts, f"{dim}_offset": offsets})
     return table
 
 
-def _read_columns(
-    group: zarr.Group, names: Sequence[str], report: Report, first: str, prefix: str = ""
-) -> Table:
-    """Read columns of one length, that of the column `first` if it is among them."""
+def _read_columns(group: zarr.Group, arrays: Arrays, report: Report) -> Table:
+    """Read columns of one length, that of the column ``case_id`` if it is among them."""
     table: Table = {}
-    lengths: dict[str, int] = {}
-    for name in sorted(names, key=lambda name: name != first):
+    any_column = next(iter(arrays), "")
+    for name, array in arrays.items():
+        path = f"{group.path}/{name}".lstrip("/")
+        expected = arrays.get("case_id", arrays[any_column]).shape[:1]
+        if array.shape != expected:
+            report.add(Code.COUNTS_MISMATCH, path, f"shape is {array.shape}, not {expected}")
+            continue
         try:
-            array = group[name]
-            assert isinstance(array, zarr.Array)
-            lengths[name] = array.shape[0]
-            expected = next(iter(lengths.values()))
-            if array.shape != (expected,):
-                report.add(Code.COUNTS_MISMATCH, prefix + name, f"shape is {array.shape}, not ({expected},)")
-                continue
             table[name] = read_column(group, name)
         except UNREADABLE as error:
-            report.add(Code.CORRUPT_CHUNK, prefix + name, f"cannot be read: {error}")
+            report.add(Code.CORRUPT_CHUNK, path, f"cannot be read: {error!r}")
     return table
 
 
@@ -115,29 +113,34 @@ def _cases_lie_end_to_end(
     return not wrong.any() and all(total == length for length in lengths.values())
 
 
-def check_catalog(group: zarr.Group, table: Table, report: Report) -> None:
+def check_catalog(members: Members, table: Table, report: Report) -> None:
     """Read the catalog and compare the cases it says were kept with those that are stored.
 
     Parameters
     ----------
-    group : zarr.Group
-        Root of the store.
+    members : dict of str to zarr.Array, zarr.Group or None
+        Arrays and groups of the store.
     table : dict of str to ndarray
         The case table.
     report : Report
         Takes the problems.
     """
-    try:
-        subgroup = group[CATALOG_GROUP]
-        assert isinstance(subgroup, zarr.Group)
-        names = [str(name) for name in subgroup.attrs["columns"]]  # type: ignore[union-attr]
-    except KeyError as error:
-        report.add(Code.CATALOG_MISMATCH, CATALOG_GROUP, f"the store has no {error}")
+    group = members.get(CATALOG_GROUP)
+    if not isinstance(group, zarr.Group):
+        if CATALOG_GROUP not in members:
+            report.add(Code.CATALOG_MISMATCH, CATALOG_GROUP, "the store has no catalog")
         return
-    except UNREADABLE as error:
-        report.add(Code.BAD_METADATA, f"{CATALOG_GROUP}/zarr.json", f"cannot be read: {error}")
+    if "columns" not in group.attrs:
+        report.add(Code.MISSING_ATTRIBUTE, CATALOG_GROUP, "has no attribute 'columns'")
         return
-    catalog = _read_columns(subgroup, names, report, "case_id", f"{CATALOG_GROUP}/")
+    arrays: Arrays = {}
+    for name, path in catalog_columns(members).items():
+        member = members.get(path)
+        if isinstance(member, zarr.Array):
+            arrays[name] = member
+        elif path not in members:
+            report.add(Code.MISSING_ARRAY, path, "named among the columns, but not there")
+    catalog = _read_columns(group, arrays, report)
     for name in ("case_id", "status"):
         if name not in catalog:
             report.add(Code.CATALOG_MISMATCH, CATALOG_GROUP, f"has no usable column {name!r}")

@@ -75,11 +75,11 @@ def _not_finite(variables: Variables) -> Iterator[Finding]:
 
 
 def _bad_connectivity(variables: Variables) -> Iterator[Finding]:
-    node_count = next((len(variables[n]) for n in variables if VARIABLES[n].dim == "node"), None)
     for name in ("cells", "edges"):
         nodes = variables.get(name)
-        if nodes is None or not nodes.size or node_count is None:
+        if nodes is None or not nodes.size or "points" not in variables:
             continue
+        node_count = len(variables["points"])
         low, high = int(nodes.min()), int(nodes.max())
         if low < 0 or high >= node_count:
             yield Finding(
