@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from lpbf_dataset.build import read_case
-from lpbf_dataset.curation.rules import load_rules, first_violation
+from lpbf_dataset.curation.rules import first_violation, load_rules
 from lpbf_dataset.schema import field_names
 from lpbf_dataset.sources.base import CaseError
 from lpbf_dataset.sources.netfabb import NetfabbSource

@@ -12,9 +12,9 @@ from lpbf_dataset.mesh import (
     boundary,
     node_distance,
     signed_distance,
+    surface_axis_distances,
     unique_edges,
 )
-from lpbf_dataset.mesh.surface_axis_distance import surface_axis_distances
 from lpbf_dataset.schema import FEATURE_VARIABLES
 from lpbf_dataset.sources.base import CaseError, FailureReason
 

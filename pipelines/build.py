@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,29 +11,30 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from tqdm import tqdm
 
 from lpbf_dataset.build import BuildOptions, build_store
+from lpbf_dataset.build.catalog import summary
+from lpbf_dataset.engine import open_engine
 from lpbf_dataset.features import geometry_features, mesh_surface
 from lpbf_dataset.schema import FEATURE_VARIABLES
-from lpbf_dataset.sources.base import CaseError, SourceError
+from lpbf_dataset.sources.base import CaseError
 from lpbf_dataset.sources.netfabb import NetfabbSource
-from lpbf_dataset.sources.part_files import discover_parts
 from lpbf_dataset.store.amend import replace_variables
 from lpbf_dataset.store.reader import open_dataset
+from lpbf_dataset.store.remote import check_target, is_remote, publish
 from pipelines.console import EXIT_INCOMPLETE, UserError, add_verbosity, run_command, set_verbosity
-from pipelines.simulate import SimulateOptions, require_unique_names, run_simulations
+from pipelines.simulate import SimulateOptions, run_simulations
+from pipelines.sources import Sources, find_sources, procedural_parts
+from pipelines.thumbnails import thumbnail_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     import numpy as np
     import pandas as pd
     from jsonargparse import Namespace
     from numpy.typing import NDArray
 
+    from lpbf_dataset.build.pipeline import Outcome
     from lpbf_dataset.case import Case
-    from lpbf_dataset.simulation.job import PartSource
-
-DEMO_EDGE = 30.0
-"""Longest edge of procedural parts in mm: seconds a part, where the published 60 mm take half a minute."""
 
 
 def build_parser() -> ArgumentParser:
@@ -42,12 +42,16 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="lpbf-build",
         description="Build a dataset store from Netfabb results (archives, folders of cases, cases), "
+        "from the published NPZ release (a folder or hf://OWNER/NAME), from earlier stores, "
         "from parts (STL, OBJ, PLY, 3MF, STEP; folders of them; the Fusion 360 Gallery segmentation "
         "release), which the embedded solver simulates, or, without a source, from procedural parts.",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
-    parser.add_argument("sources", nargs="*", type=Path, help="results or parts; none for procedural parts")
-    parser.add_argument("-o", "--output", type=Path | None, help="the store to write")
+    parser.add_argument("sources", nargs="*", type=str, help="results or parts; none for procedural parts")
+    parser.add_argument("-o", "--output", type=str, default="", help="the store to write: a path or a URL")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="read the cases and tell what would be kept; write no store"
+    )
     parser.add_argument(
         "--recompute",
         type=Literal["sdf"] | None,
@@ -55,7 +59,12 @@ def build_parser() -> ArgumentParser:
         "store anew, or for the first time, from its meshes, and leave the rest as it is",
     )
     parser.add_argument("--count", type=int, default=16, help="number of procedural parts")
-    parser.add_argument("--workers", type=int, default=1, help="parts simulated at a time")
+    parser.add_argument("--workers", type=int, default=1, help="cases read, and parts simulated, at a time")
+    parser.add_argument(
+        "--scheduler", type=str, default="", help="address of a running Dask scheduler, tcp://HOST:PORT"
+    )
+    parser.add_argument("--case_timeout", type=float | None, help="seconds that reading one case may take")
+    parser.add_argument("--memory_limit", type=str, default="", help="memory of each worker, as in '4 GiB'")
     parser.add_argument(
         "--simulations",
         type=Path | None,
@@ -73,33 +82,78 @@ def run(arguments: list[str] | None) -> int:
     set_verbosity(options)
     if options.recompute:
         return recompute_features(options)
-    if options.output is None:
+    if not options.output:
         raise UserError("-o STORE: say where to write the store")
-    results, parts = find_sources(options.sources)
+    target = local_target(options.output)
+    found = find_sources(options.sources, target.with_suffix(".downloads"))
     if not options.sources:
-        parts = procedural_parts(options.count, options.seed)
-    if parts:
-        folder = options.simulations or options.output.with_suffix(".simulations")
-        _simulate(parts, folder, options)
-        results += [NetfabbSource(folder / part.name) for part in parts]
-    catalog = build_store(
-        results,
-        options.output,
-        BuildOptions(**{name: options[name] for name in BuildOptions.__dataclass_fields__}),
-        progress=lambda found: tqdm(found, desc="cases", unit="case", disable=options.quiet),
-        official={part.name: split for part in parts if (split := getattr(part, "official_split", None))},
-    )
+        found = Sources(parts=procedural_parts(options.count, options.seed))
+    found = simulated(found, options, target)
+    catalog = build(found, options, target)
     failed = catalog[catalog["status"] == "failed"]
     for case in failed.itertuples():
         print(f"failed: {case.case_id} at {case.location}: {case.reason}", file=sys.stderr)
     if not options.quiet:
-        print(summary(catalog, options.output))
+        print(f"{options.output}{' (dry run)' if options.dry_run else ''}: " + "\n".join(summary(catalog)))
+    if is_remote(options.output) and not options.dry_run:
+        publish(
+            target,
+            options.output,
+            progress=lambda names: tqdm(names, desc="upload", unit="file", disable=options.quiet),
+        )
     return EXIT_INCOMPLETE if len(failed) else 0
+
+
+def local_target(output: str) -> Path:
+    """Return where the store is assembled: in place, or in the working folder before it goes to a URL.
+
+    Raises
+    ------
+    StoreError
+        If nothing can be written at the URL.
+    """
+    if not is_remote(output):
+        return Path(output)
+    check_target(output)
+    return Path(output.rstrip("/").rpartition("/")[2])
+
+
+def build(found: Sources, options: Namespace, target: Path) -> pd.DataFrame:
+    """Read the cases and write the store; return the catalog."""
+
+    def progress(outcomes: Iterable[Outcome], count: int) -> Iterable[Outcome]:
+        return tqdm(outcomes, desc="cases", unit="case", total=count, disable=options.quiet)
+
+    with open_engine(
+        options.workers, options.scheduler, options.case_timeout, options.memory_limit
+    ) as engine:
+        return build_store(
+            found.results,
+            target,
+            BuildOptions(**{name: options[name] for name in BuildOptions.__dataclass_fields__}),
+            engine=engine,
+            progress=progress,
+            official=found.official,
+            thumbnail=thumbnail_or_none(),
+            dry_run=options.dry_run,
+        )
+
+
+def simulated(found: Sources, options: Namespace, target: Path) -> Sources:
+    """Simulate the parts, and return the sources with results in their place."""
+    if not found.parts:
+        return found
+    folder = options.simulations or target.with_suffix(".simulations")
+    names = SimulateOptions.__dataclass_fields__
+    setup = SimulateOptions(**{name: options.simulation[name] for name in names}).setup()
+    run_simulations(found.parts, setup, folder, options.workers, quiet=options.quiet)
+    results = [NetfabbSource(folder / part.name) for part in found.parts]
+    return Sources([*found.results, *results], [], found.official)
 
 
 def recompute_features(options: Namespace) -> int:
     """Fill or replace the geometry features of a store; return the exit code."""
-    if len(options.sources) != 1 or options.output is not None:
+    if len(options.sources) != 1 or options.output:
         raise UserError("--recompute changes a store in place: lpbf-build --recompute sdf STORE, without -o")
     store, threads = options.sources[0], os.cpu_count() or 1
 
@@ -121,54 +175,6 @@ def recompute_features(options: Namespace) -> int:
     if not options.quiet:
         print(f"{store}: {', '.join(FEATURE_VARIABLES)} of {count} cases")
     return 0
-
-
-def find_sources(paths: Sequence[Path]) -> tuple[list[NetfabbSource], list[PartSource]]:
-    """Tell results from parts by looking.
-
-    Raises
-    ------
-    SourceError
-        If a path holds neither.
-    UserError
-        If two parts have the same name.
-    """
-    results: list[NetfabbSource] = []
-    parts: list[PartSource] = []
-    for path in paths:
-        try:
-            results.append(NetfabbSource(path))
-        except SourceError as no_results:
-            if not path.exists():
-                raise
-            try:
-                parts += discover_parts(path)
-            except SourceError:
-                raise no_results from None
-    require_unique_names(parts)
-    return results, parts
-
-
-def procedural_parts(count: int, seed: int) -> list[PartSource]:
-    """Return the first parts of the sequence named by a seed."""
-    from lpbf_dataset.parts import ProceduralPart
-
-    return [ProceduralPart(index, seed, (DEMO_EDGE, DEMO_EDGE)) for index in range(count)]
-
-
-def _simulate(parts: Sequence[PartSource], folder: Path, options: Namespace) -> None:
-    names = SimulateOptions.__dataclass_fields__
-    setup = SimulateOptions(**{name: options.simulation[name] for name in names}).setup()
-    run_simulations(parts, setup, folder, options.workers, quiet=options.quiet)
-
-
-def summary(catalog: pd.DataFrame, output: Path) -> str:
-    """One line on what was kept, and one for each rule that rejected cases."""
-    counts = Counter(catalog["status"])
-    lines = [f"{output}: kept {counts['kept']} of {len(catalog)} cases, {counts['failed']} failed"]
-    rejected = Counter(catalog.loc[catalog["status"] == "rejected", "reason"])
-    lines += [f"  {count} rejected by {rule}" for rule, count in rejected.most_common()]
-    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -56,6 +56,9 @@ def make_catalog(
     rows = [_row(raw, outcome, rules) for raw, outcome in outcomes]
     catalog = pd.DataFrame(rows, columns=[*TEXTS, "value", *STATISTICS])
     catalog = catalog.astype({"value": float, **{name: s.dtype for name, s in STATISTICS.items()}})
+    for name in TEXTS:
+        # Names in archives may hold bytes that are no text, which neither Zarr nor Parquet takes.
+        catalog[name] = [text.encode("utf-8", "backslashreplace").decode() for text in catalog[name]]
     return catalog.sort_values(["case_id", "location"], ignore_index=True)
 
 

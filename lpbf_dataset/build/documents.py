@@ -15,10 +15,13 @@ from lpbf_dataset.report import Curation, croissant_metadata, dataset_card, extr
 from lpbf_dataset.store.reader import open_dataset
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lpbf_dataset.build.options import BuildOptions
     from lpbf_dataset.case import Case
+    from lpbf_dataset.curation.rules import Rule
+    from lpbf_dataset.curation.splits import SplitMethod
 
 Thumbnail = Callable[["Case"], bytes]
 """Draws a case as PNG."""
@@ -27,9 +30,16 @@ REPORT = "report.html"
 CARD = "README.md"
 CROISSANT = "croissant.json"
 
+COMPARED: tuple[SplitMethod, ...] = ("design", "random", "size", "largest", "tallest", "thinnest")
+"""Splits that the report compares."""
+
 
 def write_documents(
-    folder: Path, curation: Curation, options: BuildOptions, thumbnail: Thumbnail | None
+    folder: Path,
+    curation: Curation,
+    rules: Sequence[Rule],
+    options: BuildOptions,
+    thumbnail: Thumbnail | None,
 ) -> None:
     """Write the documents into the folder of a store that is whole but for them.
 
@@ -39,6 +49,8 @@ def write_documents(
         Folder of the store.
     curation : Curation
         What became of every case, without the tables that are made here.
+    rules : sequence of Rule
+        The rules by which cases were kept.
     options : BuildOptions
         Seed and fractions of the splits that are compared.
     thumbnail : callable or None
@@ -48,17 +60,18 @@ def write_documents(
     export_catalog(store, folder)
     curation = replace(
         curation,
-        sensitivity=sensitivity(curation.readable, curation.rules),
+        sensitivity=sensitivity(curation.readable, rules),
         split_comparison=compare_splits(
-            curation.kept, store.shape_descriptors(), seed=options.seed, fractions=options.split_fractions
+            curation.kept, COMPARED, store.shape_descriptors(), options.seed, options.split_fractions
         ),
     )
-    drawn = {case_id for ids in extreme_cases(curation).values() for case_id in ids} & set(store.case_ids)
-    pictures = {case_id: thumbnail(store[case_id]) for case_id in sorted(drawn)} if thumbnail else {}
+    drawn = sorted(set(extreme_cases(curation)) & set(store.case_ids))
+    pictures = {case_id: thumbnail(store[case_id]) for case_id in drawn} if thumbnail else {}
+    croissant = croissant_metadata(curation, catalog_sha256=_sha256(folder / CATALOG_FILE))
     texts = {
         REPORT: report_html(curation, pictures),
         CARD: dataset_card(curation),
-        CROISSANT: json.dumps(croissant_metadata(curation, _sha256(folder / CATALOG_FILE)), indent=2),
+        CROISSANT: json.dumps(croissant, indent=2),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")

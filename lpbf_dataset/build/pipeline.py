@@ -8,6 +8,8 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lpbf_dataset.build.catalog import make_catalog, summary, with_splits
 from lpbf_dataset.build.documents import write_documents
 from lpbf_dataset.build.extraction import CaseRecord, Extraction, Task, extract
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from lpbf_dataset.build.documents import Thumbnail
     from lpbf_dataset.build.options import BuildOptions
@@ -115,12 +118,12 @@ def build_store(
         splits = split_cases(kept, options.split, options.seed, options.split_fractions, listed)
         catalog = with_splits(catalog, splits)
         members = _members(done, splits)
-        leakage = find_leakage(kept, splits, {m.case_id: m.descriptor for m in members})
+        leakage = find_leakage(kept, splits, _descriptors(members))
         attributes = _attributes(options, extraction, rules, catalog, leakage)
         folder = replacement.folder
         assemble(folder, members, extraction.variables, splits, catalog, attributes, engine=engine)
         curation = Curation(catalog, rules, leakage=leakage, attributes=attributes)
-        write_documents(folder, curation, options, thumbnail)
+        write_documents(folder, curation, rules, options, thumbnail)
         write_manifest(folder)
         replacement.commit()
         shutil.rmtree(replacement.spool, ignore_errors=True)
@@ -164,12 +167,20 @@ def _extract_all(
             yield raw, CaseError(FailureReason.DUPLICATE_CASE, f"also found at {where}")
             continue
         first[raw.case_id] = raw
+        if not _is_text(raw.case_id):
+            yield raw, CaseError(FailureReason.MALFORMED_FILE, "the name is not UTF-8; rename the case")
+            continue
         record = raw.record if isinstance(raw, StoredCase) else earlier.get(raw.case_id)
         tasks.append(Task(raw, extraction, rules, replacement.spool, record))
     for index, result in engine.map(extract, tasks):
         if isinstance(result, TaskError):
             result = CaseError(FailureReason(result.kind), result.detail)
         yield tasks[index].raw, result
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a name has no bytes that could not be decoded."""
+    return name.isprintable() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _members(outcomes: Sequence[Outcome], splits: Mapping[str, Split]) -> list[Member]:
@@ -188,6 +199,10 @@ def _members(outcomes: Sequence[Outcome], splits: Mapping[str, Split]) -> list[M
         if isinstance(record, CaseRecord) and raw.case_id in splits and record.rows is not None
     ]
     return sorted(members, key=lambda member: member.case_id)
+
+
+def _descriptors(members: Sequence[Member]) -> dict[str, NDArray[np.float64]]:
+    return {m.case_id: np.asarray(m.descriptor, np.float64) for m in members if m.descriptor is not None}
 
 
 def _outcome(catalog: pd.DataFrame) -> str:

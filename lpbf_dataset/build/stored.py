@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from lpbf_dataset.schema import RaggedDim
     from lpbf_dataset.sources.base import Step, Surface
     from lpbf_dataset.store.reader import Dataset
 
@@ -164,9 +165,10 @@ def _extraction(store: Dataset) -> Extraction | None:
 
 def _records(store: Dataset) -> dict[str, CaseRecord]:
     catalog = store.catalog()
-    known = catalog[catalog["status"].isin(["kept", "rejected"])].set_index("case_id")
-    hashes = known["content_hash"].to_dict()
-    statistics = known[[name for name in STATISTICS if name in known]].to_dict("index")
+    known = catalog[catalog["status"].isin(["kept", "rejected"])]
+    hashes = dict(zip(known["case_id"], known["content_hash"], strict=True))
+    names = [name for name in STATISTICS if name in known]
+    statistics = {row["case_id"]: {name: row[name] for name in names} for row in known.to_dict("records")}
     rows = _rows(store)
     descriptors = store.shape_descriptors()
     return {
@@ -177,11 +179,11 @@ def _records(store: Dataset) -> dict[str, CaseRecord]:
             descriptors.get(str(case_id)),
             rows[case_id][1] if case_id in rows else None,
         )
-        for case_id in known.index
+        for case_id in known["case_id"]
     }
 
 
-def _rows(store: Dataset) -> dict[str, tuple[dict[str, int], StoredRows]]:
+def _rows(store: Dataset) -> dict[str, tuple[dict[RaggedDim, int], StoredRows]]:
     """Return counts and rows of each case in the store."""
     location = Path(store.location)
     stamp = (location / "zarr.json").stat().st_mtime_ns

@@ -18,6 +18,7 @@ from lpbf_dataset.mesh.feature_size import feature_size
 from lpbf_dataset.mesh.interpolate import Interpolator, interpolate
 from lpbf_dataset.mesh.locate import CellLocator
 from lpbf_dataset.mesh.quality import aspect_ratios, cell_volumes
+from lpbf_dataset.mesh.surface_axis_distance import surface_axis_distances
 from lpbf_dataset.mesh.topology import unique_edges
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "node_distance",
     "node_to_cell",
     "signed_distance",
+    "surface_axis_distances",
     "unique_edges",
 ]

@@ -80,38 +80,45 @@ _COLUMNS = {
 def croissant_metadata(
     curation: Curation,
     *,
-    url: str,
-    version: str,
-    published: date,
-    creator: str,
     catalog_sha256: str,
-    store: str = "lpbf.zarr",
+    store: str = ".",
+    url: str = "",
+    version: str = "",
+    published: date | None = None,
+    creator: str = "",
 ) -> dict[str, Any]:
-    """Describe a published set by Croissant 1.0.
+    """Describe a set by Croissant 1.0.
 
     Parameters
     ----------
     curation : Curation
         What the set was made from, with the attributes of its store.
-    url : str
-        Page of the set.
-    version : str
-        Version of the set, MAJOR.MINOR.PATCH.
-    published : date
-        Day of publication.
-    creator : str
-        Who publishes it.
     catalog_sha256 : str
         Hash of ``catalog.parquet``, in hexadecimal digits.
     store : str
-        Folder of the store, beside the description.
+        Folder of the store, relative to the description.
+    url : str, optional
+        Page of the set.
+    version : str, optional
+        Version of the set, MAJOR.MINOR.PATCH.
+    published : date, optional
+        Day of publication.
+    creator : str, optional
+        Who publishes it.
 
     Returns
     -------
     dict
-        JSON-LD, to be written to ``croissant.json`` beside the catalog and the store.
+        JSON-LD, to be written to ``croissant.json`` beside the catalog.  What is not given is left out:
+        a set that was never published has no page and no date.
     """
     attributes = curation.attributes
+    publication = {
+        "url": url,
+        "version": version,
+        "datePublished": published.isoformat() if published else "",
+        "creator": {"@type": "sc:Organization", "name": creator} if creator else "",
+    }
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -122,10 +129,7 @@ def croissant_metadata(
             f"displacement, stress and temperature at the nodes. The {len(curation.catalog)} cases found, "
             "kept or not, are in the catalog."
         ),
-        "url": url,
-        "version": version,
-        "datePublished": published.isoformat(),
-        "creator": {"@type": "sc:Organization", "name": creator},
+        **{name: value for name, value in publication.items() if value},
         "license": str(attributes.get("licence", "not stated")),
         "citeAs": "\n\n".join(filter(None, (str(attributes.get("citation", "")), BIBTEX))),
         "isLiveDataset": False,

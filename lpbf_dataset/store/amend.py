@@ -11,6 +11,7 @@ import zarr
 from lpbf_dataset.store.assemble import consolidate, write_variables
 from lpbf_dataset.store.case_rows import SpooledRows, spool_case
 from lpbf_dataset.store.layout import StoreError
+from lpbf_dataset.store.manifest import write_manifest
 from lpbf_dataset.store.reader import open_dataset
 from lpbf_dataset.store.replacement import Replacement
 from lpbf_dataset.store.tables import Member
@@ -98,3 +99,4 @@ def _exchange(
     attributes["build"] = {**attributes.get("build", {}), **build}
     group.attrs.put(attributes)
     consolidate(group)
+    write_manifest(replacement.folder)

@@ -34,6 +34,7 @@ class Code(StrEnum):
     CONNECTIVITY_OUT_OF_RANGE = "connectivity_out_of_range"
     EDGE_ORDER = "edge_order"
     EDGES_MISMATCH = "edges_mismatch"
+    INVALID_MESH = "invalid_mesh"
     SURFACE_MISMATCH = "surface_mismatch"
     STATISTICS_MISMATCH = "statistics_mismatch"
     NORMALIZATION_MISMATCH = "normalization_mismatch"
@@ -89,6 +90,7 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.CONNECTIVITY_OUT_OF_RANGE: Explanation("cells or edges name nodes that do not exist", _BUILD),
     Code.EDGE_ORDER: Explanation("the first node of an edge is not less than the second", _REPORT),
     Code.EDGES_MISMATCH: Explanation("the edges are not those of the cells", _REPORT),
+    Code.INVALID_MESH: Explanation("the cells do not form a mesh with a closed surface", _REPORT),
     Code.SURFACE_MISMATCH: Explanation("sdf and on_surface contradict each other", _REPORT),
     Code.STATISTICS_MISMATCH: Explanation("a stored statistic is not that of the stored case", _REPORT),
     Code.NORMALIZATION_MISMATCH: Explanation(

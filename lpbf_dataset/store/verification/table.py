@@ -9,7 +9,7 @@ import zarr
 
 from lpbf_dataset.schema import RAGGED_DIMS, SPLITS, STATISTICS, VARIABLES
 from lpbf_dataset.store.layout import CATALOG_GROUP, STATISTIC_PREFIX, table_attributes
-from lpbf_dataset.store.tables import read_column
+from lpbf_dataset.store.tables import read_columns
 from lpbf_dataset.store.verification.metadata import catalog_columns
 from lpbf_dataset.store.verification.problems import UNREADABLE, Code
 
@@ -68,7 +68,7 @@ def _read_columns(group: zarr.Group, arrays: Arrays, report: Report) -> Table:
             report.add(Code.COUNTS_MISMATCH, path, f"shape is {array.shape}, not {expected}")
             continue
         try:
-            table[name] = read_column(group, name)
+            table[name] = read_columns(group, [name])[name]
         except UNREADABLE as error:
             report.add(Code.CORRUPT_CHUNK, path, f"cannot be read: {error!r}")
     return table

@@ -107,9 +107,11 @@ def _bad_surface(variables: Variables, *, sdf_of_mesh: bool) -> Iterator[Finding
     if "sdf" not in variables:
         return
     sdf = variables["sdf"]
+    if not sdf_of_mesh:
+        return
     if "on_surface" in variables and (off := np.count_nonzero(sdf[variables["on_surface"]] != 0)):
         yield Finding(Code.SURFACE_MISMATCH, "sdf", f"is not 0 on {off} nodes that on_surface names")
-    if sdf_of_mesh and (outside := np.count_nonzero(sdf > 0)):
+    if outside := np.count_nonzero(sdf > 0):
         yield Finding(
             Code.SURFACE_MISMATCH, "sdf", f"{outside} nodes of the mesh lie outside its own surface"
         )
@@ -125,7 +127,12 @@ def _other_statistics(variables: Variables, statistics: Mapping[str, float | int
         for name, variable in VARIABLES.items()
         if name not in variables and variable.dim == "node" and variable.dtype.startswith("float")
     }
-    for name, computed in case_statistics({**absent, **variables}, surface=None).items():
+    try:
+        recomputed = case_statistics({**absent, **variables}, part=None)
+    except ValueError as error:
+        yield Finding(Code.INVALID_MESH, "cells", str(error))
+        return
+    for name, computed in recomputed.items():
         stored = statistics.get(name)
         if stored is None or _is_unknown(stored) or _is_unknown(computed):
             continue
