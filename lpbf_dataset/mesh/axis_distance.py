@@ -9,6 +9,7 @@ from numba import njit
 
 from lpbf_dataset.mesh.cell_lines import line_distances
 from lpbf_dataset.mesh.lattice import find_lattice
+from lpbf_dataset.mesh.lattice_lines import aligned_distances, is_along_axes
 from lpbf_dataset.mesh.lattice_rays import lattice_distances
 from lpbf_dataset.mesh.quality import cell_volumes
 from lpbf_dataset.mesh.topology import HEXAHEDRON_EDGES
@@ -58,7 +59,11 @@ def axis_distances(
     rounding = float(np.finfo(np.float32).eps * np.abs(positions).max())
     shortest_edge = _shortest_edge(positions, local)
     lattice = find_lattice(positions, local, shortest_edge, rounding)
-    values = lattice_distances(positions, local, lattice, rounding, threads) if lattice is not None else None
+    values = None
+    if lattice is not None and is_along_axes(lattice):
+        values = aligned_distances(lattice, threads)
+    if lattice is not None and values is None:
+        values = lattice_distances(positions, local, lattice, rounding, threads)
     if values is None:
         values = line_distances(positions, local, shortest_edge, rounding, threads)
     distances[is_used] = values

@@ -48,6 +48,7 @@ def test_every_statistic_of_one_cell(variables):
         "min_displacement_z": -0.4,
         "max_von_mises_stress": 7.0,
         "volume": 6.0,
+        "wall_thickness": 1.0,
         "surface_area": 22.0,
         "genus": 0,
         "watertight": 1,
@@ -90,3 +91,8 @@ def test_without_a_surface_its_statistics_are_missing(variables):
     statistics = case_statistics(variables, None)
     assert np.isnan(statistics["surface_area"])
     assert (statistics["genus"], statistics["watertight"]) == (-1, -1)
+
+
+def test_wall_thickness_is_that_of_a_thin_share_of_the_volume(synthetic_case):
+    plate = synthetic_case(12, 12, 2)
+    assert case_statistics(plate.variables, None)["wall_thickness"] == pytest.approx(2.0)

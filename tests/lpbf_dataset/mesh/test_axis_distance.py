@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lpbf_dataset.mesh import boundary, lattice_rays, node_distance
+from lpbf_dataset.mesh import boundary, lattice_lines, lattice_rays, node_distance
 from lpbf_dataset.mesh.axis_distance import axis_distances
 from lpbf_dataset.sources.netfabb import NetfabbSource
 
@@ -34,6 +34,7 @@ def naive_axis_distances(mesh: Mesh) -> np.ndarray:
 
 @pytest.fixture
 def follow_each_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lattice_lines, "MAX_ENTRIES", 0)
     monkeypatch.setattr(lattice_rays, "MAX_BOXES", 0)
 
 
@@ -107,6 +108,7 @@ def test_octrees_turned_about_an_axis_equal_lines_followed_one_by_one(axis, angl
     mesh = octree_mesh(axis, size=4, keep=0.7)
     points = mesh.points @ turn.T
     distances = axis_distances(points, mesh.cells)
+    monkeypatch.setattr(lattice_lines, "MAX_ENTRIES", 0)
     monkeypatch.setattr(lattice_rays, "MAX_BOXES", 0)
     np.testing.assert_allclose(distances, axis_distances(points, mesh.cells), atol=1e-5)
 
@@ -116,6 +118,7 @@ def test_turned_octrees_in_single_precision_equal_lines_followed_one_by_one(seed
     mesh = rotated(octree_mesh(seed, keep=0.7), seed)
     far = Mesh(mesh.points + np.float32([40, 30, 20]), mesh.cells)
     distances = axis_distances(*far, threads=2)
+    monkeypatch.setattr(lattice_lines, "MAX_ENTRIES", 0)
     monkeypatch.setattr(lattice_rays, "MAX_BOXES", 0)
     np.testing.assert_allclose(distances, axis_distances(*far), atol=1e-5)
 
