@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,19 @@ from lpbf_dataset.sources.netfabb import NetfabbSource
 README = Path(__file__).parents[1] / "README.md"
 
 
+COMMANDS = tomllib.loads((README.parent / "pyproject.toml").read_text())["project"]["scripts"]
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-def test_the_python_block_runs(step2, tmp_path, monkeypatch, capsys):
+def test_the_python_blocks_run_one_after_another(step2, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     build_store([NetfabbSource(step2)], Path("out/demo.zarr"), BuildOptions())
-    (block,) = blocks("python")
-    exec(compile(block, str(README), "exec"), {})  # noqa: S102
+    names: dict[str, object] = {}
+    for block in blocks("python"):
+        exec(compile(block, str(README), "exec"), names)  # noqa: S102
     assert Path("case.vtu").stat().st_size > 0
     assert "step2" in capsys.readouterr().out
 
@@ -33,6 +38,6 @@ def test_pictures_and_links_exist():
     assert missing == []
 
 
-@pytest.mark.parametrize("command", ["lpbf-build", "lpbf-simulate", "lpbf-info", "lpbf-train", "lpbf-view"])
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_is_explained(command):
     assert f"**`{command} " in README.read_text(encoding="utf-8")
