@@ -120,60 +120,56 @@ def unique_edges(cells: NDArray[np.integer], node_count: int, threads: int = 1) 
     edges = {0: np.empty((0, 2), dtype=np.int32)}
 
     def kernel(start: int, stop: int) -> None:
-        edges[start] = _edges_from(cells, start, stop, HEXAHEDRON_EDGES)
+        edges[start] = _edges_from(cells, start, stop)
 
     in_chunks(kernel, node_count, threads, part_size(node_count, threads))
-    return np.concatenate([edges[start] for start in sorted(edges)])
+    parts = [edges[start] for start in sorted(edges)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @njit(cache=True, nogil=True)
-def _edges_from(
-    cells: NDArray[np.int32], first_node: int, end_node: int, corners: NDArray[np.int64]
-) -> NDArray[np.int32]:
+def _edges_from(cells: NDArray[np.int32], first_node: int, end_node: int) -> NDArray[np.int32]:
     """Edges whose first node is one of `range(first_node, end_node)`."""
     # Bucket each edge under its first node; a bucket holds a few dozen entries at most, so sorting
     # inside the buckets costs linear time overall, where sorting all edges would not.
     start = np.zeros(end_node - first_node + 1, dtype=np.int64)
     for cell in cells:
-        if _has_node_in(cell, first_node, end_node):
-            for a, b in corners:
-                first = min(cell[a], cell[b])
-                if first_node <= first < end_node:
-                    start[first - first_node + 1] += 1
+        for a, b in HEXAHEDRON_EDGES:
+            first = min(cell[a], cell[b])
+            if first_node <= first < end_node:
+                start[first - first_node + 1] += 1
     for bucket in range(len(start) - 1):
         start[bucket + 1] += start[bucket]
 
     second = np.empty(start[-1], dtype=np.int32)
     filled = start[:-1].copy()
     for cell in cells:
-        if not _has_node_in(cell, first_node, end_node):
-            continue
-        for a, b in corners:
+        for a, b in HEXAHEDRON_EDGES:
             first = min(cell[a], cell[b])
             if first_node <= first < end_node:
                 second[filled[first - first_node]] = max(cell[a], cell[b])
                 filled[first - first_node] += 1
 
-    edges = np.empty((len(second), 2), dtype=np.int32)
+    # What is left of each bucket moves up in place: memory for all entries would be paged in twice.
     count = 0
-    for node in range(first_node, end_node):
-        ends = second[start[node - first_node] : start[node - first_node + 1]]
+    for bucket in range(len(filled)):
+        ends = second[start[bucket] : filled[bucket]]
         _sort_bucket(ends)
-        for i in range(len(ends)):
-            # A collapsed cell edge joins a node to itself: no edge.
-            if ends[i] != node and (i == 0 or ends[i] != ends[i - 1]):
-                edges[count, 0] = node
-                edges[count, 1] = ends[i]
+        # A collapsed cell edge joins a node to itself: no edge.
+        last = first_node + bucket
+        for end in ends:
+            if end != last:
+                second[count] = last = end
                 count += 1
-    return edges[:count]
+        filled[bucket] = count
 
-
-@njit(cache=True, nogil=True)
-def _has_node_in(cell: NDArray[np.int32], first_node: int, end_node: int) -> bool:
-    found = False
-    for node in cell:
-        found |= first_node <= node < end_node
-    return found
+    edges = np.empty((count, 2), dtype=np.int32)
+    row = 0
+    for bucket in range(len(filled)):
+        while row < filled[bucket]:
+            edges[row, 0], edges[row, 1] = first_node + bucket, second[row]
+            row += 1
+    return edges
 
 
 @njit(cache=True, nogil=True)
