@@ -32,7 +32,7 @@ def test_merged_cells_fill_the_same_block(geometry):
 
 
 def test_naive_loops_over_cells_give_the_same(geometry):
-    mesh = geometry.block_mesh(500, turned=True)
+    mesh = geometry.block_mesh(1000, turned=True)
     edges, graph = geometry.edges_and_graph(mesh, 1)
     naive_edges, naive_graph = geometry.naive.edges_and_graph(mesh.cells)
     np.testing.assert_array_equal(edges, naive_edges)
@@ -46,7 +46,7 @@ def test_naive_loops_over_cells_give_the_same(geometry):
 
 
 def test_naive_distances_are_the_distances(geometry):
-    mesh = geometry.block_mesh(500, turned=True)
+    mesh = geometry.block_mesh(1000, turned=True)
     nearest = geometry.naive.nearest(mesh.points, mesh.corners)
     np.testing.assert_allclose(nearest, -node_distance(mesh.points, mesh.surface)[0], atol=1e-5)
     inner = ~mesh.surface.is_surface_node
@@ -55,7 +55,7 @@ def test_naive_distances_are_the_distances(geometry):
 
 
 def test_naive_feature_size_is_no_larger(geometry):
-    mesh = geometry.block_mesh(500, turned=True)
+    mesh = geometry.block_mesh(1000, turned=True)
     balls = mesh.points[mesh.cells].mean(axis=1)
     radii = geometry.naive.nearest(balls, mesh.corners)
     naive = geometry.naive.feature_size(balls, balls, radii)
@@ -65,7 +65,7 @@ def test_naive_feature_size_is_no_larger(geometry):
 
 
 def test_every_feature_is_timed_and_compared(geometry):
-    times = pd.concat([geometry.measure(nodes, False, 2, 2, 1) for nodes in (500, 1000)])
+    times = pd.concat([geometry.measure(nodes, False, 2, 2, 1) for nodes in (1000, 2000)])
     assert list(times["feature"]) == 2 * list(geometry.OURS)
     ways = ["naive s", "1 thread s", "2 threads s"]
     assert (times[ways] > 0).all(axis=None)
