@@ -35,6 +35,7 @@ for points in (lattice.astype(np.float32), (lattice @ rotation.T).astype(np.floa
     node_distance(points, surface)
     signed_distance(points, surface.vertices, surface.triangles)
     axis_distances(points, cells)
+    surface_axis_distances(points, surface.vertices, surface.triangles)
     feature_size(points, cells, surface)
     interpolate(points, cells, points, points)
 

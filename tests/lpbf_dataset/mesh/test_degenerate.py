@@ -22,6 +22,7 @@ from lpbf_dataset.mesh import (
     node_distance,
     node_to_cell,
     signed_distance,
+    surface_axis_distances,
     unique_edges,
 )
 
@@ -45,6 +46,12 @@ def surface_distance(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Return the signed distance of the centres of the cells."""
     surface = boundary(points, cells)
     return signed_distance(points[cells].mean(axis=1), surface.vertices, surface.triangles)[0]
+
+
+def surface_reach(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Return how far the surface is from the centre of the first cell, along each axis."""
+    surface = boundary(points, cells)
+    return surface_axis_distances(points[cells[:1]].mean(axis=1), surface.vertices, surface.triangles)[0]
 
 
 def counts(points: np.ndarray, cells: np.ndarray) -> list[int]:
@@ -74,6 +81,7 @@ FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray], object]] = {
     ],
     "node_to_cell": lambda points, cells: node_to_cell(points[:, 0], cells),
     "signed_distance": surface_distance,
+    "surface_axis_distances": surface_reach,
     "unique_edges": lambda points, cells: len(unique_edges(cells, len(points))),
 }
 # The interpolator is the class behind `interpolate`, and the boundary is what `boundary` returns.
@@ -89,7 +97,14 @@ class Row(NamedTuple):
 
 ONE = cubes((0, 0, 0))
 TWO = cubes((0, 0, 0), (1, 0, 0))
-SURFACELESS = ("axis_distances", "boundary", "feature_size", "node_distance", "signed_distance")
+SURFACELESS = (
+    "axis_distances",
+    "boundary",
+    "feature_size",
+    "node_distance",
+    "signed_distance",
+    "surface_axis_distances",
+)
 
 
 def unreferenced_node() -> Mesh:
@@ -126,6 +141,7 @@ TABLE = {
             "node_distance": [0] * 8,
             "node_to_cell": [0.5],
             "signed_distance": [-0.5],
+            "surface_axis_distances": [0.5] * 6,
             "unique_edges": 12,
         },
     ),
@@ -146,6 +162,7 @@ TABLE = {
             "node_distance": [0] * 14,
             "node_to_cell": [0.5, 1.5],
             "signed_distance": [-0.5, -0.5],
+            "surface_axis_distances": [0.5] * 6,
             "unique_edges": 23,
         },
     ),
@@ -165,6 +182,7 @@ TABLE = {
             "node_distance": [0] * 15,
             "node_to_cell": [0.5, 1.5],
             "signed_distance": [-0.5, -0.5],
+            "surface_axis_distances": [0.5] * 6,
             "unique_edges": 24,
         },
     ),
@@ -215,6 +233,7 @@ TABLE = {
             "node_distance": [0] * 8,
             "node_to_cell": [0.5],
             "signed_distance": [-0.5],
+            "surface_axis_distances": [0.5] * 6,
             "unique_edges": 12,
         },
     ),
@@ -290,6 +309,7 @@ WITHOUT_CENTRES = FUNCTIONS | {
     "CellLocator": CellLocator,
     "interpolate": lambda points, cells: interpolate(points, cells, points[:, 0], np.zeros((1, 3))),
     "signed_distance": lambda points, cells: boundary(points, cells),
+    "surface_axis_distances": lambda points, cells: boundary(points, cells),
 }
 
 
