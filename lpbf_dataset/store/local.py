@@ -65,6 +65,8 @@ def open_array(
         # A whole store never changes, so nothing need be looked up again after opening.
         "recheck_cached_data": "open",
         "fill_missing_data_reads": False,
+        # A chunk of booleans may hold nothing but the fill value; unwritten, it would count as missing.
+        "store_data_equal_to_fill_value": True,
     }
     return ts.open(spec, open=True, read=not write, write=write, context=context)
 

@@ -12,6 +12,7 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from lpbf_dataset import open_dataset
 from lpbf_dataset.curation.statistics import case_statistics
 from lpbf_dataset.schema import SPLITS, VARIABLES, field_names
 from lpbf_dataset.store import shards
@@ -460,3 +461,13 @@ def test_every_variable_may_be_stored(tmp_path, synthetic_case):
     path = write(tmp_path / "s.zarr", [replace(case, variables={**case.variables, **absent})], fields)
     assert verify_store(path, deep=True) == []
     assert set(VARIABLES) <= {entry.name for entry in path.iterdir()}
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_chunks_of_one_boolean_are_not_taken_for_missing(tmp_path, synthetic_case, value):
+    case = synthetic_case(5, 4, 3)
+    on_surface = np.full(case.node_count, value)
+    case = replace(case, variables={**case.variables, "on_surface": on_surface})
+    path = write(tmp_path / "s.zarr", [case], (*FIELDS, "on_surface"))
+    assert verify_store(path, deep=True) == []
+    np.testing.assert_array_equal(open_dataset(path)[0].on_surface, on_surface)
