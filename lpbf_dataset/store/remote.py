@@ -151,6 +151,7 @@ def fetch(
 
 def _download(url: str, folder: Path, progress: Callable[[Sequence[str]], Iterable[str]]) -> None:
     filesystem, path = connect(url)
+    root = filesystem.cat_file(f"{path}/{ROOT}")
     names = sorted(_relative_names(filesystem, path))
     folder.mkdir(parents=True)
     for name in names:
@@ -159,7 +160,7 @@ def _download(url: str, folder: Path, progress: Callable[[Sequence[str]], Iterab
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
     for batch in _batches(progress(names)):
         filesystem.get([f"{path}/{name}" for name in batch], [str(folder / name) for name in batch])
-    if filesystem.cat_file(f"{path}/{ROOT}") != (folder / ROOT).read_bytes():
+    if not root == (folder / ROOT).read_bytes() == filesystem.cat_file(f"{path}/{ROOT}"):
         raise StoreError(f"{url} was replaced during the download; download it again")
 
 
