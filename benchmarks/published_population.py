@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lpbf_dataset.build import read_case
+from lpbf_dataset.build import Extraction, read_case
 from lpbf_dataset.curation.rules import first_violation, load_rules
 from lpbf_dataset.schema import field_names
 from lpbf_dataset.sources.base import CaseError
@@ -48,7 +48,9 @@ def read_statistics(results: Path, names: list[str]) -> pd.DataFrame:
     for name in names:
         (case,) = NetfabbSource(results / name).cases()
         try:
-            rows.append(read_case(case, field_names(include_optional=False)).statistics | {"part": name})
+            rows.append(
+                read_case(case, Extraction(field_names(include_optional=False))).statistics | {"part": name}
+            )
         except CaseError as error:
             print(f"failed: {name}: {error.detail}")
     return pd.DataFrame(rows).set_index("part")

@@ -114,4 +114,7 @@ def _point_data(case: Case) -> Iterator[tuple[str, NDArray[np.generic]]]:
     for name in case.field_names:
         values = case.variables[name]
         is_tensor = VARIABLES[name].component == ("tensor", len(TENSOR_COMPONENTS))
-        yield name, np.ascontiguousarray(values[:, _TENSOR_ORDER]) if is_tensor else values
+        if is_tensor:
+            values = np.ascontiguousarray(values[:, _TENSOR_ORDER])
+        # VTK has no booleans.
+        yield name, values.astype(np.uint8) if values.dtype.kind == "b" else values
