@@ -41,6 +41,8 @@ PUBLISHED_CELLS = {
     "kept": (1919, 5613, 10_568, 16_331, 23_007),
 }
 
+EXTRACTION = Extraction(field_names(include_optional=False))
+
 
 def read_statistics(results: Path, names: list[str]) -> pd.DataFrame:
     """Statistics of every part that was simulated; failures are printed."""
