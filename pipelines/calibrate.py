@@ -10,7 +10,7 @@ from lpbf_dataset.simulation.calibration import Reference, calibrate
 from lpbf_dataset.simulation.materials import save_material
 from lpbf_dataset.sources.base import CaseError
 from lpbf_dataset.sources.netfabb import NetfabbSource
-from pipelines.console import UserError, add_verbosity, set_verbosity
+from pipelines.console import UserError, add_verbosity, from_options, set_verbosity
 from pipelines.simulate import SimulateOptions
 
 
@@ -36,8 +36,7 @@ def run(arguments: list[str]) -> int:
     """Calibrate a material; return the exit code."""
     options = build_parser().parse_args(arguments)
     set_verbosity(options)
-    chosen = {name: options[name] for name in SimulateOptions.__dataclass_fields__ if name in options}
-    setup = SimulateOptions(**chosen).setup()
+    setup = from_options(SimulateOptions, options).setup()
     try:
         references = [
             Reference.of(case) for path in options.reference for case in NetfabbSource(path).cases()

@@ -16,12 +16,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from dataclasses import fields
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jsonargparse import ArgumentParser
+    from _typeshed import DataclassInstance
+    from jsonargparse import ArgumentParser, Namespace
+
+    Options = TypeVar("Options", bound=DataclassInstance)
 
 EXIT_INCOMPLETE = 1
 EXIT_USAGE = 2
@@ -111,6 +115,20 @@ def with_underscores(arguments: list[str]) -> list[str]:
     return spelled
 
 
+def from_options(options_type: type[Options], parsed: Namespace) -> Options:
+    """Make a dataclass of the parsed options that are its fields; the others keep their defaults.
+
+    Parameters
+    ----------
+    options_type : type
+        A dataclass, whose options the parser has by ``add_class_arguments``.
+    parsed : Namespace
+        Among others, its options.
+    """
+    names = (field.name for field in fields(options_type))
+    return options_type(**{name: parsed[name] for name in names if name in parsed})
+
+
 def add_verbosity(parser: ArgumentParser) -> None:
     """Add ``-q/--quiet`` and ``-v/--verbose`` to a parser."""
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
@@ -133,5 +151,13 @@ def set_verbosity(options: Verbosity) -> None:
     """Let log records through to standard error as ``-q`` and ``-v`` ask for; warnings by default."""
     level = logging.DEBUG if options.verbose else logging.ERROR if options.quiet else logging.WARNING
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", force=True)
+    if not options.verbose:
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_is_not_dask)
     for package in _PACKAGES:
         logging.getLogger(package).setLevel(level)
+
+
+def _is_not_dask(record: logging.LogRecord) -> bool:
+    """Hold back what Dask says of every process it starts and stops; what matters the engine tells."""
+    return record.name.partition(".")[0] != "distributed"

@@ -1,13 +1,32 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
+from jsonargparse import ArgumentParser, Namespace
 
 from lpbf_dataset.sources.base import SourceError
 from lpbf_dataset.store.layout import StoreError
 from pipelines import console
+
+
+@dataclass(frozen=True)
+class Oven:
+    """An oven.
+
+    Parameters
+    ----------
+    temperature : float
+        degC.
+    gas : str
+        Filling.
+    """
+
+    temperature: float = 20.0
+    gas: str = "air"
 
 
 def outcome(error, capsys):
@@ -96,6 +115,51 @@ def test_options_may_be_typed_with_hyphens(typed, spelled):
 
 
 @pytest.mark.parametrize(
+    ("quiet", "verbose", "shown"),
+    [
+        (False, False, {"lpbf_dataset.a WARNING", "other WARNING"}),
+        (True, False, {"other WARNING"}),
+        (
+            False,
+            True,
+            {f"lpbf_dataset.a {level}" for level in ("DEBUG", "WARNING")}
+            | {"other WARNING", "distributed.a INFO"},
+        ),
+    ],
+)
+def test_log_records_are_shown_as_asked_for(quiet, verbose, shown, capsys):
+    console.set_verbosity(Namespace(quiet=quiet, verbose=verbose))
+    logging.getLogger("distributed").setLevel(logging.INFO)  # as Dask does
+    for name, level in (
+        ("lpbf_dataset.a", "DEBUG"),
+        ("lpbf_dataset.a", "WARNING"),
+        ("other", "DEBUG"),
+        ("other", "WARNING"),
+        ("distributed.a", "INFO"),
+    ):
+        logging.getLogger(name).log(getattr(logging, level), "%s %s", name, level)
+    assert {line.partition(": ")[2] for line in capsys.readouterr().err.splitlines()} == shown
+
+
+@pytest.mark.parametrize(
+    ("skipped", "arguments", "oven"),
+    [
+        (set(), ["--shelf=3"], Oven()),
+        (set(), ["--shelf=3", "--temperature=90", "--gas=argon"], Oven(90.0, "argon")),
+        ({"gas"}, ["--shelf=3", "--temperature=90"], Oven(90.0)),
+    ],
+)
+def test_options_become_a_dataclass(skipped, arguments, oven):
+    parser = ArgumentParser()
+    parser.add_argument("--shelf", type=int)
+    parser.add_class_arguments(Oven, skip=skipped)
+    parser.add_class_arguments(Oven, "second")
+    options = parser.parse_args([*arguments, "--second.gas=helium"])
+    assert console.from_options(Oven, options) == oven
+    assert console.from_options(Oven, options.second) == Oven(gas="helium")
+
+
+@pytest.mark.parametrize(
     ("command", "blocked", "arguments", "extra"),
     [
         ("train", "torch", ["flare", "--data", "s", "-o", "r"], "train"),
@@ -116,7 +180,7 @@ def test_a_missing_package_names_its_extra(command, blocked, arguments, extra, t
 
 
 def test_netfabb_results_need_no_optional_package(step2, tmp_path):
-    blocked = ["torch", "pyvista", "vtk", "matplotlib", "networkx", "manifold3d", "lightning"]
+    blocked = ["torch", "pyvista", "vtk", "distributed", "networkx", "manifold3d", "lightning"]
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"
         f"from pipelines import build; build.main([{str(step2)!r}, '-o', 's.zarr', '-q'])"
