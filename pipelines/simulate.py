@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ActionConfigFile, ArgumentParser
 from tqdm import tqdm
 
-from lpbf_dataset.simulation.job import Outcome, PartSetup, simulate_parts
+from lpbf_dataset.engine import open_engine
+from lpbf_dataset.simulation.job import Outcome, PartSetup, share_cores, simulate_parts
 from lpbf_dataset.simulation.materials import MATERIALS, load_material
 from lpbf_dataset.simulation.settings import SimulationSettings
 from lpbf_dataset.sources.part_files import discover_parts
-from pipelines.console import EXIT_INCOMPLETE, UserError, add_verbosity, run_command, set_verbosity
+from pipelines.console import (
+    EXIT_INCOMPLETE,
+    UserError,
+    add_verbosity,
+    from_options,
+    run_command,
+    set_verbosity,
+)
+from pipelines.engine_options import add_engine_options, engine_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,13 +111,45 @@ def _orientation(text: str) -> str | tuple[float, float, float]:
 
 
 def run_simulations(
-    parts: Sequence[PartSource], setup: PartSetup, output: Path, workers: int, *, quiet: bool
+    parts: Sequence[PartSource],
+    setup: PartSetup,
+    output: Path,
+    workers: int = 1,
+    *,
+    quiet: bool,
+    scheduler: str = "",
+    timeout: float | None = None,
+    memory_limit: str = "",
 ) -> list[Outcome]:
-    """Simulate parts with a progress bar, reporting warnings as they come."""
+    """Simulate parts with a progress bar, reporting warnings as they come.
+
+    Parameters
+    ----------
+    parts, setup, output
+        As `simulate_parts` takes them.
+    workers, scheduler, timeout, memory_limit
+        As `open_engine` takes them; no more workers are started than there are parts.
+    quiet : bool
+        No progress, no warnings.
+
+    Returns
+    -------
+    list of Outcome
+        In order of completion.
+
+    Raises
+    ------
+    EngineError
+        If the workers cannot be started, or go away for good.
+    """
     outcomes = []
-    bar = tqdm(total=len(parts), desc="parts", unit="part", disable=quiet)
-    with bar:
-        for outcome in simulate_parts(parts, setup, output, workers):
+    workers = max(1, min(workers, len(parts)))
+    with (
+        share_cores(workers),
+        open_engine(workers, scheduler, timeout, memory_limit) as engine,
+        tqdm(total=len(parts), desc="parts", unit="part", disable=quiet) as bar,
+    ):
+        for outcome in simulate_parts(parts, setup, output, engine):
             outcomes.append(outcome)
             bar.update()
             if not quiet:
@@ -127,7 +168,8 @@ def find_parts(paths: Sequence[Path]) -> list[PartSource]:
     UserError
         If two parts have the same name.
     """
-    parts = [part for path in paths for part in discover_parts(path)]
+    # Workers of a cluster may have been started in another folder.
+    parts = [part for path in paths for part in discover_parts(path.absolute())]
     require_unique_names(parts)
     return list(parts)
 
@@ -148,7 +190,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
     parser.add_argument("parts", nargs="+", type=Path, help="part files, or folders of them")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for one folder per part")
-    parser.add_argument("--workers", type=int, default=1, help="parts simulated at a time")
+    add_engine_options(parser, "part")
     parser.add_class_arguments(SimulateOptions)
     add_verbosity(parser)
     return parser
@@ -163,9 +205,12 @@ def run(arguments: list[str] | None) -> int:
         return run_calibration(arguments[1:])
     options = build_parser().parse_args(arguments)
     set_verbosity(options)
-    chosen = SimulateOptions(**{name: options[name] for name in SimulateOptions.__dataclass_fields__})
     outcomes = run_simulations(
-        find_parts(options.parts), chosen.setup(), options.output, options.workers, quiet=options.quiet
+        find_parts(options.parts),
+        from_options(SimulateOptions, options).setup(),
+        options.output,
+        quiet=options.quiet,
+        **engine_options(options, "part"),
     )
     counts = Counter(outcome.status for outcome in outcomes)
     for outcome in outcomes:

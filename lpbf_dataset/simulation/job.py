@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import lpbf_dataset
+from lpbf_dataset.engine import SerialEngine, TaskError
 from lpbf_dataset.mesh import aspect_ratios, cell_volumes
 from lpbf_dataset.simulation.process import simulate
 from lpbf_dataset.simulation.results import write_failure, write_success
 from lpbf_dataset.simulation.settings import SimulationSettings
-from lpbf_dataset.sources.base import CaseError
+from lpbf_dataset.sources.base import CaseError, FailureReason
 from lpbf_dataset.sources.netfabb import LOG_FILE, PROVENANCE_FILE
 from lpbf_dataset.sources.netfabb.log import failure
 from lpbf_dataset.sources.part_files import PartGeometry, place_on_plate
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lpbf_dataset.engine import Engine
     from lpbf_dataset.simulation.materials import Material
     from lpbf_dataset.simulation.process import Simulation
 
@@ -73,10 +74,6 @@ class PartSetup:
     orient: str | tuple[float, float, float] = "as-is"
 
 
-class SimulationAbortedError(ValueError):
-    """The simulation of many parts ended early; the parts that were finished are kept."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What became of one part.
@@ -100,9 +97,9 @@ class Outcome:
 
 
 def simulate_parts(
-    parts: Sequence[PartSource], setup: PartSetup, output: Path, workers: int = 1
+    parts: Sequence[PartSource], setup: PartSetup, output: Path, engine: Engine | None = None
 ) -> Iterator[Outcome]:
-    """Simulate parts into ``output/<name>``, several at a time.
+    """Simulate parts into ``output/<name>``.
 
     A part that was simulated there before with the same surface, setup and version of the solver
     is left as it is.
@@ -114,44 +111,44 @@ def simulate_parts(
     setup : PartSetup
         How, the same for all.
     output : Path
-        Folder of the result folders.
-    workers : int
-        Processes.
+        Folder of the result folders; workers on other machines reach it by the same absolute path.
+    engine : Engine, optional
+        Simulates several at a time, see `share_cores`; by default one after the other in this process.
 
     Yields
     ------
     Outcome
-        Of each part, as they finish.
-
-    Raises
-    ------
-    SimulationAbortedError
-        If one of the processes dies.
+        Of each part, as they finish.  One whose process was killed, or ran out of time, has failed.
     """
+    output = output.absolute()
     output.mkdir(parents=True, exist_ok=True)
-    if workers == 1:
-        yield from (simulate_part(part, setup, output) for part in parts)
+    simulate_one = functools.partial(simulate_part, setup=setup, output=output)
+    for index, result in (engine or SerialEngine()).map(simulate_one, parts):
+        yield _given_up(parts[index].name, setup, output, result) if isinstance(result, TaskError) else result
+
+
+@contextmanager
+def share_cores(workers: int) -> Iterator[None]:
+    """Let the solver use its share of the cores in each worker process of an engine that is opened meanwhile.
+
+    An engine gives each process one thread, which would leave cores idle where processes are fewer.  What
+    the user set in ``MKL_NUM_THREADS`` or ``OMP_NUM_THREADS`` prevails.
+
+    Parameters
+    ----------
+    workers : int
+        Processes at work at a time, at least 1.
+    """
+    # Inherited by the processes, and read by MKL when the first part loads it.
+    name = "MKL_NUM_THREADS"
+    if name in os.environ:
+        yield
         return
-    # Spawned, not forked: forked children inherit the locks of the parent's threads.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _limit_threads, ((os.cpu_count() or 1) // workers,)) as pool:
-        futures = [pool.submit(simulate_part, part, setup, output) for part in parts]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise SimulationAbortedError(
-                f"a process died, most likely for lack of memory; what is finished lies in {output} and is "
-                f"kept: run again with fewer workers than {workers}"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _limit_threads(threads: int) -> None:
-    """Share the cores out; read when the linear algebra is loaded, which happens with the first part."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, str(max(1, threads)))
+    os.environ[name] = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def simulate_part(part: PartSource, setup: PartSetup, output: Path) -> Outcome:
@@ -171,8 +168,7 @@ def simulate_part(part: PartSource, setup: PartSetup, output: Path) -> Outcome:
     Outcome
         A part that cannot be simulated is a failed outcome, with a log that says why, not an error.
     """
-    folder = output / part.name
-    partial = output / f".{part.name}.partial"
+    folder, partial = output / part.name, _beside(output / part.name, "partial")
     shutil.rmtree(partial, ignore_errors=True)
     provenance = _describe(part.name, setup)
     warnings: list[str] = []
@@ -194,9 +190,32 @@ def simulate_part(part: PartSource, setup: PartSetup, output: Path) -> Outcome:
         write_failure(partial, part.name, str(error), provenance, warnings)
     else:
         outcome = Outcome(part.name, "simulated", warnings=tuple(warnings))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    _put_in_place(partial, folder)
     return outcome
+
+
+def _given_up(name: str, setup: PartSetup, output: Path, error: TaskError) -> Outcome:
+    """Record why the process that simulated a part ended early."""
+    reason = str(CaseError(FailureReason(error.kind), error.detail))
+    folder = output / name
+    # Not the folder of unfinished results: a process that is overdue may write there until it is killed.
+    record = _beside(folder, "given_up")
+    shutil.rmtree(record, ignore_errors=True)
+    record.mkdir()
+    write_failure(record, name, reason, _describe(name, setup), ())
+    _put_in_place(record, folder)
+    shutil.rmtree(_beside(folder, "partial"), ignore_errors=True)
+    return Outcome(name, "failed", reason)
+
+
+def _beside(folder: Path, role: str) -> Path:
+    """Path of a hidden folder that grows beside the one it will become."""
+    return folder.with_name(f".{folder.name}.{role}")
+
+
+def _put_in_place(grown: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    grown.rename(folder)
 
 
 def _remarks(simulation: Simulation, volume: float) -> Iterator[str]:

@@ -9,6 +9,7 @@ import lpbf_dataset as lpbf
 from lpbf_dataset.simulation.materials import load_material
 from lpbf_dataset.sources.base import FailureReason
 from pipelines import build, simulate
+from pipelines.sources import procedural_parts
 
 COARSE = ("--layer_thickness", "0.05")
 
@@ -58,11 +59,36 @@ def test_options_reach_the_solver(parts, tmp_path):
         (["--layer_thickness", "-1"], "whole number of layers"),
         (["--orient", "1,2"], "three angles"),
         (["--preset", "mine"], "preset"),
+        (["--workers", "0"], "PositiveInt"),
+        (["--part-timeout", "60", "--memory-limit", "four"], "memory limit 'four'"),
+        (["--scheduler", "nonsense"], "no Dask scheduler answers at nonsense"),
     ],
 )
 def test_mistakes_are_told(options, message, parts, tmp_path, capsys):
     assert exit_code(simulate.main, parts / "block.stl", "-o", tmp_path, *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_part_that_takes_too_long_fails(parts, tmp_path, capsys):
+    pytest.importorskip("distributed")
+    assert exit_code(simulate.main, parts / "block.stl", "-o", tmp_path, "--part-timeout", "0.001") == 1
+    streams = capsys.readouterr()
+    assert "failed: block: timed_out: it ran for longer than 0.001 s" in streams.err
+    assert "0 simulated, 0 done before, 1 failed" in streams.out
+    assert (tmp_path / "block" / "mechanical.out").is_file()
+
+
+@pytest.mark.slow
+def test_procedural_parts_are_simulated_two_at_a_time(tmp_path):
+    pytest.importorskip("manifold3d")
+    pytest.importorskip("distributed")
+    setup = simulate.SimulateOptions(layer_thickness=0.05, scale_to=15).setup()
+    two = procedural_parts(2, seed=0)
+    for status in ("simulated", "reused"):
+        outcomes = simulate.run_simulations(two, setup, tmp_path, workers=2, quiet=True)
+        assert {(outcome.name, outcome.status) for outcome in outcomes} == {
+            (part.name, status) for part in two
+        }
 
 
 def test_a_place_without_parts_is_told(tmp_path, capsys):

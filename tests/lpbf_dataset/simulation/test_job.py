@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path  # noqa: TC003
 
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from lpbf_dataset.simulation.job import PartSetup, simulate_part, simulate_parts
+from lpbf_dataset.engine import TaskError, open_engine
+from lpbf_dataset.simulation.job import PartSetup, share_cores, simulate_part, simulate_parts
 from lpbf_dataset.simulation.materials import MATERIALS
 from lpbf_dataset.simulation.process import simulate
 from lpbf_dataset.simulation.settings import SimulationSettings
@@ -48,6 +51,34 @@ class Drawn:
 
     def read(self) -> PartGeometry:
         return PartGeometry(self.name, self.name, self.mesh)
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A part that kills the process which reads it."""
+
+    name: str = "deadly"
+
+    def read(self) -> PartGeometry:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
+@dataclass
+class Losing:
+    """An engine whose processes do half of the work and are lost."""
+
+    error: TaskError
+
+    def map(self, function, items):
+        for index, part in enumerate(items):
+            function(part)
+            (function.keywords["output"] / f".{part.name}.partial").mkdir()
+            yield index, self.error
+
+
+def threads_of_solver(_) -> str:
+    return os.environ["MKL_NUM_THREADS"]
 
 
 @pytest.fixture(scope="module")
@@ -167,15 +198,62 @@ def test_what_the_mesh_cannot_show_is_said(tmp_path):
     assert any("aspect ratio of 10" in warning for warning in outcome.warnings)
 
 
-@pytest.mark.slow
-def test_processes_give_what_one_process_gives(simulated, tmp_path):
-    parts = [Block(), Block("broken", error="no")]
-    outcomes = {outcome.name: outcome.status for outcome in simulate_parts(parts, SETUP, tmp_path, workers=2)}
-    assert outcomes == {"block": "simulated", "broken": "failed"}
+def test_processes_do_what_one_process_does(simulated, tmp_path):
+    pytest.importorskip("distributed")
+    parts = [Deadly(), Block("broken", error="no"), Block()]
+    with share_cores(2), open_engine(workers=2) as engine:
+        outcomes = {outcome.name: outcome for outcome in simulate_parts(parts, SETUP, tmp_path, engine)}
+    statuses = {name: outcome.status for name, outcome in outcomes.items()}
+    assert statuses == {"block": "simulated", "broken": "failed", "deadly": "failed"}
+    assert outcomes["deadly"].detail.startswith("worker_died: its process was killed twice")
     here, there = (next(iter(NetfabbSource(folder / "block").cases())) for folder in (simulated, tmp_path))
     np.testing.assert_allclose(
         here.final_step().fields["displacement"], there.final_step().fields["displacement"], atol=1e-7
     )
+    assert {path.name for path in tmp_path.iterdir()} == {"block", "broken", "deadly"}
+
+
+def test_a_part_whose_process_was_lost_leaves_its_reason(tmp_path):
+    engine = Losing(TaskError("timed_out", "it ran for longer than 9 s"))
+    (outcome,) = simulate_parts([Block()], SETUP, tmp_path, engine)
+    assert (outcome.status, outcome.detail) == ("failed", "timed_out: it ran for longer than 9 s")
+    assert [path.name for path in tmp_path.iterdir()] == ["block"]
+    (case,) = NetfabbSource(tmp_path).cases()
+    with pytest.raises(CaseError, match="timed_out: it ran for longer than 9 s") as caught:
+        case.final_step()
+    assert caught.value.reason is FailureReason.ANALYSIS_TERMINATED
+    (outcome,) = simulate_parts([Block()], SETUP, tmp_path)
+    assert outcome.status == "simulated"
+
+
+@pytest.mark.parametrize(
+    ("environment", "workers", "threads"),
+    [
+        ({}, 1, "8"),
+        ({}, 3, "2"),
+        ({}, 9, "1"),
+        ({"OMP_NUM_THREADS": "5"}, 2, "5"),
+        ({"OMP_NUM_THREADS": "5", "MKL_NUM_THREADS": "6"}, 2, "6"),
+    ],
+)
+def test_cores_are_shared_out_unless_the_user_did(environment, workers, threads, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with share_cores(workers):
+        assert threads_of_solver(None) == threads
+    assert dict(os.environ) == before
+
+
+def test_processes_of_an_engine_have_their_share_of_the_cores(monkeypatch):
+    pytest.importorskip("distributed")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    with share_cores(1), open_engine(workers=1, timeout=60.0) as engine:
+        assert list(engine.map(threads_of_solver, [0])) == [(0, str(os.cpu_count()))]
 
 
 def test_nothing_half_written_is_left(simulated):
