@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from flare import FLAREConfig, FLAREMixer
-from flare.mixer import route, route_widened
+from flare.routing import route_plain, route_widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class SoftmaxAttention(nn.Module):
 
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
-    "FLARE": lambda: FLAREMixer(LPBF.channels, LPBF.num_heads, LPBF.num_latents),
+    "FLARE": lambda: FLAREMixer(LPBF),
     "softmax": lambda: SoftmaxAttention(LPBF.channels, LPBF.num_heads),
 }
 
@@ -115,7 +115,7 @@ def compare_layers(node_counts: list[int], repeats: int) -> None:
 def compare_widening(nodes: int, repeats: int) -> None:
     """Print the time of the two attention calls with and without widened heads, taken in turn."""
     head_dim = LPBF.channels // LPBF.num_heads
-    q_HMD = torch.randn(LPBF.num_heads, LPBF.num_latents, head_dim, requires_grad=True)
+    q_BHMD = torch.randn(1, LPBF.num_heads, LPBF.num_latents, head_dim, requires_grad=True)
     k_BHND, v_BHND = (
         # In the memory order of a projection's output, (B, N, H, D).
         torch.randn(1, nodes, LPBF.num_heads, head_dim).transpose(1, 2).requires_grad_()
@@ -124,9 +124,9 @@ def compare_widening(nodes: int, repeats: int) -> None:
     mask_BN = (torch.arange(nodes) < 0.9 * nodes)[None]
     print(f"{'attention calls, ' + str(nodes) + ' nodes':32} {'ms':>8}")
     for label, mask in (("no mask", None), ("mask", mask_BN)):
-        contenders = [partial(function, mask_BN=mask) for function in (route, route_widened)]
+        contenders = [partial(function, mask_BN=mask) for function in (route_plain, route_widened)]
         rounds = [
-            [step_seconds(contender, q_HMD, k_BHND, v_BHND) for contender in contenders]
+            [step_seconds(contender, q_BHMD, k_BHND, v_BHND) for contender in contenders]
             for _ in range(repeats + 1)
         ]
         for contender, times in zip(contenders, zip(*rounds[1:], strict=True), strict=True):

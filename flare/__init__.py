@@ -11,12 +11,38 @@ a mesh through M << N latent tokens, at a cost linear in N.
 torch.Size([1, 100, 1])
 
 Cases of different size share a batch through a mask of the real nodes, ``model(x_BNC, mask_BN)``;
-`FLARE.forward` states the calling convention.
+`FLARE.forward` states the calling convention.  Or they lie one after another,
+``model.forward_packed(x_TC, offsets)``.
+
+FLARE++ (arXiv 2608.11519) computes the routing queries from the input:
+
+>>> model = FLARE(FLAREConfig(in_channels=3, out_channels=1, mixer="flare++"))
+>>> model.forward_packed(torch.rand(50, 3), offsets=[0, 20, 50]).shape
+torch.Size([50, 1])
+
+`FLAREConfig` lists every option, `flare.routing` how attention is computed; ``save_pretrained`` and
+``from_pretrained`` keep a model in a folder, `load_reference_state_dict` takes over a published one.
 """
 
 from flare.backbone import FLARE, FLAREBlock
 from flare.batch import check_no_empty_case
-from flare.config import FLAREConfig
-from flare.mixer import FLAREMixer
+from flare.config import FLAREConfig, FLAREPlusPlusConfig
+from flare.convert import load_reference_state_dict
+from flare.mixer import MIXERS, FLAREMixer, FLAREPlusPlusMixer
+from flare.pretrained import PretrainedError
+from flare.routing import ROUTES, forced_route
 
-__all__ = ["FLARE", "FLAREBlock", "FLAREConfig", "FLAREMixer", "check_no_empty_case"]
+__all__ = [
+    "FLARE",
+    "MIXERS",
+    "ROUTES",
+    "FLAREBlock",
+    "FLAREConfig",
+    "FLAREMixer",
+    "FLAREPlusPlusConfig",
+    "FLAREPlusPlusMixer",
+    "PretrainedError",
+    "check_no_empty_case",
+    "forced_route",
+    "load_reference_state_dict",
+]

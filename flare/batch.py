@@ -73,6 +73,77 @@ def check_no_empty_case(mask_BN: Tensor) -> None:
         raise ValueError(f"mask hides every node of case {indices} of the batch; leave empty cases out")
 
 
+def check_weights(x: Tensor, weight: Tensor) -> None:
+    """Raise ValueError unless input and weights have one device and, outside autocast, one dtype.
+
+    Weights that a parallel wrapper has cut over processes are left to that wrapper.
+    """
+    if type(weight) not in (torch.Tensor, torch.nn.Parameter):
+        return
+    if x.device != weight.device:
+        raise ValueError(f"input is on {x.device}, the model on {weight.device}; move one of them")
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise ValueError(f"input is {x.dtype}, the model {weight.dtype}; convert one of them")
+
+
+def check_condition(condition_BK: Tensor | None, x: Tensor, cases: int, channels: int) -> None:
+    """Raise ValueError unless the scalars of the cases are as the model takes them.
+
+    Parameters
+    ----------
+    condition_BK : Tensor or None, (B, K)
+        What describes each case as a whole; None where `channels` is 0.
+    x : Tensor
+        Node features, whose dtype and device the scalars have.
+    cases, channels : int
+        B and K.
+    """
+    if condition_BK is None:
+        if channels:
+            raise ValueError(f"this model needs a condition of {channels} channels for each case")
+        return
+    if not channels:
+        raise ValueError("this model takes no condition; build it with condition_channels")
+    if condition_BK.shape != (cases, channels):
+        raise ValueError(f"condition has shape {tuple(condition_BK.shape)}; expected ({cases}, {channels})")
+    if condition_BK.dtype != x.dtype or condition_BK.device != x.device:
+        raise ValueError(
+            f"condition is {condition_BK.dtype} on {condition_BK.device}, input {x.dtype} on {x.device}; "
+            "convert one of them"
+        )
+    check_finite(condition_BK, None, "condition")
+
+
+def check_finite(x: Tensor, mask_BN: Tensor | None, name: str = "input") -> None:
+    """Raise if a feature of a real node is NaN or infinite; in host memory and uncompiled only.
+
+    One such node spoils a whole case through its latent tokens.  Elsewhere the answer would stall the
+    device in every step.
+
+    Parameters
+    ----------
+    x : Tensor, (..., C)
+        Features.
+    mask_BN : Tensor or None, (B, N), bool
+        True on real nodes.
+    name : str
+        What `x` is called in the message.
+
+    Raises
+    ------
+    ValueError
+        Naming the first such row.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    finite = x.isfinite().all(dim=-1)
+    if mask_BN is not None:
+        finite = finite | ~mask_BN
+    if not finite.all():
+        row = tuple((~finite).nonzero()[0].tolist())
+        raise ValueError(f"{name} is not finite at {row if len(row) > 1 else row[0]}; repair or leave out")
+
+
 def zero_padding(x_BNC: Tensor, mask_BN: Tensor | None) -> Tensor:
     """Set padded rows to zero, whatever they held, and stop gradients into them.
 

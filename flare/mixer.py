@@ -1,4 +1,7 @@
-"""The FLARE token mixer: nodes to latent tokens and back, in two attention calls.
+"""The token mixers of the FLARE family.
+
+A mixer makes keys and values from the nodes, routes them through latent tokens (`flare.routing`) and
+projects the outcome.  The members differ in where the routing queries come from.
 
 Shape suffixes: B cases, N nodes, C channels, H heads, M latent tokens, D = C / H channels per head.
 """
@@ -9,95 +12,68 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn.functional import pad, scaled_dot_product_attention
 
-from flare.mlp import ResidualMLP, linear
+from flare.latent_block import LatentBlock
+from flare.mlp import ResidualMLP, linear, make_norm
+from flare.routing import decode, gather, route
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
-KEY_VALUE_LAYERS = 3
-"""Hidden layers of the key and value MLPs (arXiv 2508.12594)."""
+    from flare.config import FLAREConfig
 
 LATENT_STD = 0.1
 """Standard deviation of initial latent queries (reference implementation, vpuri3/FLARE.py)."""
 
 
-def route(q_HMD: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask_BN: Tensor | None = None) -> Tensor:
-    """Gather the nodes into latent tokens and scatter these back.
-
-    Per head ``y = softmax(k q^T) softmax(q k^T) v``: attention whose N x N matrix has rank M or
-    less and is never formed.  The scores are not divided by sqrt(D).
-
-    Parameters
-    ----------
-    q_HMD : Tensor, (H, M, D)
-        Latent queries.
-    k_BHND, v_BHND : Tensor, (B, H, N, D)
-        Keys and values of the nodes; finite on padding as well.
-    mask_BN : Tensor, (B, N), bool, optional
-        True on real nodes; the others give nothing to the latent tokens.
-
-    Returns
-    -------
-    Tensor, (B, H, N, D)
-        Mixed values; meaningless on padding.
-    """
-    # Fused kernels want equal batch sizes, and expand copies nothing.
-    q_BHMD = q_HMD.expand(k_BHND.shape[0], -1, -1, -1)
-    key_mask_B11N = None if mask_BN is None else mask_BN[:, None, None, :]
-    z_BHMD = scaled_dot_product_attention(q_BHMD, k_BHND, v_BHND, attn_mask=key_mask_B11N, scale=1.0)
-    return scaled_dot_product_attention(k_BHND, q_BHMD, z_BHMD, scale=1.0)
-
-
-def route_widened(q_HMD: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask_BN: Tensor | None = None) -> Tensor:
-    """Equal `route` up to rounding, with the head dimension zero-padded to twice its size.
-
-    Zeros add nothing to the scores, and the outputs that belong to them are dropped.
-    """
-    head_dim = q_HMD.shape[-1]
-    q, k, v = (pad(t, (0, head_dim)) for t in (q_HMD, k_BHND, v_BHND))
-    return route(q, k, v, mask_BN)[..., :head_dim]
-
-
-def widening_pays(k_BHND: Tensor) -> bool:
-    """Tell whether `route_widened` is faster than `route`.
-
-    Measured with PyTorch 2.13 on two x86 cores (``benchmarks/flare_mixer.py``), forward and backward,
-    float32: D = 8 takes 30 % less time as 16; D = 4, 12 and 24, float64 and bfloat16 take more.
-    """
-    return k_BHND.device.type == "cpu" and k_BHND.dtype == torch.float32 and k_BHND.shape[-1] == 8
-
-
 class FLAREMixer(nn.Module):
-    """Mixing of nodes through latent tokens, with learned queries for each head.
+    """Mixing of nodes through latent tokens, with learned queries (arXiv 2508.12594).
 
     Parameters
     ----------
-    channels : int
-        Features per node, C; a multiple of `num_heads`.
-    num_heads : int
-        Heads, H.
-    num_latents : int
-        Latent tokens per head, M.
+    config : FLAREConfig
+        Of which `mixer` is not looked at.
     """
 
-    def __init__(self, channels: int, num_heads: int, num_latents: int) -> None:
+    def __init__(self, config: FLAREConfig) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.config = config
+        rows = config.head_channels if config.shared_latents else config.channels
         # (C, M) in memory order of (H, M, D): the layout of published checkpoints.
-        self.latent_q = nn.Parameter(torch.empty(channels, num_latents))
+        self.latent_q = nn.Parameter(torch.empty(rows, config.num_latents))
         nn.init.normal_(self.latent_q, std=LATENT_STD)
-        self.k_proj = ResidualMLP(channels, channels, channels, KEY_VALUE_LAYERS)
-        self.v_proj = ResidualMLP(channels, channels, channels, KEY_VALUE_LAYERS)
-        self.out_proj = linear(channels, channels)
+        self.k_proj = self._make_projection()
+        self.v_proj = self._make_projection()
+        if config.qk_norm:
+            self.q_norm = make_norm(config.norm, config.head_channels)
+            self.k_norm = make_norm(config.norm, config.head_channels)
+        if config.latent_blocks:
+            blocks = [LatentBlock(config) for _ in range(config.latent_blocks)]
+            self.latent_blocks = nn.Sequential(*blocks)
+        self.out_proj = linear(config.channels, config.channels)
 
     def latent_queries(self) -> Tensor:
-        """Latent queries of each head, (H, M, D)."""
-        channels, num_latents = self.latent_q.shape
-        return self.latent_q.view(self.num_heads, num_latents, channels // self.num_heads)
+        """Learned queries of each head, (H, M, D)."""
+        q_HMD = self.latent_q.view(-1, self.config.num_latents, self.config.head_channels)
+        return q_HMD.expand(self.config.num_heads, -1, -1)
 
-    def forward(self, x_BNC: Tensor, mask_BN: Tensor | None = None) -> Tensor:
+    def project(self, x_BNC: Tensor) -> tuple[Tensor, ...]:
+        """Make of each node what `mix` takes: keys and values, (B, H, N, D) each."""
+        k_BHND, v_BHND = self._split_heads(self.k_proj(x_BNC)), self._split_heads(self.v_proj(x_BNC))
+        return (self.k_norm(k_BHND) if self.config.qk_norm else k_BHND), v_BHND
+
+    def mix(self, mask_BN: Tensor | None, *projected: Tensor) -> Tensor:
+        """Take what `project` made of some cases and return their mixed values, (B, H, N, D)."""
+        k_BHND, v_BHND = projected
+        # Fused kernels want equal batch sizes, and expand copies nothing.
+        q_BHMD = self.latent_queries().expand(len(k_BHND), -1, -1, -1)
+        return self._route(q_BHMD, k_BHND, v_BHND, mask_BN)
+
+    def forward(
+        self, x_BNC: Tensor, mask_BN: Tensor | None = None, lengths: Sequence[int] | None = None
+    ) -> Tensor:
         """Mix the nodes of each case.
 
         Parameters
@@ -106,18 +82,81 @@ class FLAREMixer(nn.Module):
             Node features; finite on padding as well.
         mask_BN : Tensor, (B, N), bool, optional
             True on real nodes, of which each case has one at least.
+        lengths : sequence of int, optional
+            In the place of a mask, where x is (1, N, C): nodes of each case, one case after another.
 
         Returns
         -------
         Tensor, (B, N, C)
             Mixed features; meaningless on padding.
         """
-        k_BHND = self._split_heads(self.k_proj(x_BNC))
-        v_BHND = self._split_heads(self.v_proj(x_BNC))
-        mix = route_widened if widening_pays(k_BHND) else route
-        y_BHND = mix(self.latent_queries(), k_BHND, v_BHND, mask_BN)
+        projected = self.project(x_BNC)
+        if lengths is None:
+            y_BHND = self.mix(mask_BN, *projected)
+        else:
+            cases = zip(*(t.split(lengths, dim=2) for t in projected), strict=True)
+            y_BHND = torch.cat([self.mix(None, *case) for case in cases], dim=2)
         y_BNC: Tensor = self.out_proj(y_BHND.transpose(1, 2).flatten(2))
         return y_BNC
 
+    def _route(self, q_BHMD: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask_BN: Tensor | None) -> Tensor:
+        scale, name = self.config.score_scale, self.config.route
+        if self.config.qk_norm:
+            q_BHMD = self.q_norm(q_BHMD)
+        if not self.config.latent_blocks:
+            return route(q_BHMD, k_BHND, v_BHND, mask_BN, scale, name)
+        z_BHMD = gather(q_BHMD, k_BHND, v_BHND, mask_BN, scale, name)
+        z_BMC = self.latent_blocks(z_BHMD.transpose(1, 2).flatten(2))
+        return decode(q_BHMD, k_BHND, self._split_heads(z_BMC), scale)
+
+    def _make_projection(self) -> ResidualMLP:
+        config = self.config
+        hidden = config.hidden_channels(config.projection_ratio)
+        return ResidualMLP(
+            config.channels, hidden, config.channels, config.projection_layers, activation=config.activation
+        )
+
     def _split_heads(self, x_BNC: Tensor) -> Tensor:
-        return x_BNC.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return x_BNC.unflatten(-1, (self.config.num_heads, -1)).transpose(1, 2)
+
+
+class FLAREPlusPlusMixer(FLAREMixer):
+    """Mixing of nodes through latent tokens, with queries computed from the input (arXiv 2608.11519).
+
+    The learned queries are seeds: one more encoder call with its own keys and values makes routing
+    queries of them, ``Q(X) = SDPA(Q_seed, K~(X), V~(X))``, and FLARE goes on with these.
+
+    Parameters
+    ----------
+    config : FLAREConfig
+        Of which `mixer` is not looked at.
+    """
+
+    def __init__(self, config: FLAREConfig) -> None:
+        super().__init__(config)
+        self.query_k_proj = self._make_projection()
+        self.query_v_proj = self._make_projection()
+        if config.qk_norm:
+            self.seed_norm = make_norm(config.norm, config.head_channels)
+            self.query_k_norm = make_norm(config.norm, config.head_channels)
+
+    def project(self, x_BNC: Tensor) -> tuple[Tensor, ...]:
+        """Make keys, values, and the keys and values of the queries, (B, H, N, D) each."""
+        query_k_BHND = self._split_heads(self.query_k_proj(x_BNC))
+        if self.config.qk_norm:
+            query_k_BHND = self.query_k_norm(query_k_BHND)
+        return *super().project(x_BNC), query_k_BHND, self._split_heads(self.query_v_proj(x_BNC))
+
+    def mix(self, mask_BN: Tensor | None, *projected: Tensor) -> Tensor:
+        """Take what `project` made of some cases and return their mixed values, (B, H, N, D)."""
+        k_BHND, v_BHND, query_k_BHND, query_v_BHND = projected
+        seeds_BHMD = self.latent_queries().expand(len(k_BHND), -1, -1, -1)
+        if self.config.qk_norm:
+            seeds_BHMD = self.seed_norm(seeds_BHMD)
+        scale, name = self.config.score_scale, self.config.route
+        q_BHMD = gather(seeds_BHMD, query_k_BHND, query_v_BHND, mask_BN, scale, name)
+        return self._route(q_BHMD, k_BHND, v_BHND, mask_BN)
+
+
+MIXERS: dict[str, type[FLAREMixer]] = {"flare": FLAREMixer, "flare++": FLAREPlusPlusMixer}
+"""Every mixer, by the name that `FLAREConfig.mixer` takes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from baselines.registry import BASELINES, ModelEntry
-from flare import FLARE, FLAREConfig
+from flare import FLARE, FLAREConfig, FLAREPlusPlusConfig
 
 FLARE_PARAMETERS = 625_473
 """Published parameter count in the LPBF setting (arXiv 2508.12594)."""
@@ -17,6 +17,15 @@ MODELS: dict[str, ModelEntry[Any]] = {
         build=FLARE,
         published_parameters=FLARE_PARAMETERS,
         citation="Puri et al.: FLARE: Fast Low-rank Attention Routing Engine. arXiv 2508.12594",
+        licence="MIT, github.com/vpuri3/FLARE.py",
+    ),
+    # None was published for LPBF; at the sizes of FLARE it has 958 273 parameters.
+    "flare++": ModelEntry(
+        name="flare++",
+        config_type=FLAREPlusPlusConfig,
+        build=FLARE,
+        published_parameters=None,
+        citation="FLARE++, FLARE with routing queries computed from the input. arXiv 2608.11519",
         licence="MIT, github.com/vpuri3/FLARE.py",
     ),
     **BASELINES,

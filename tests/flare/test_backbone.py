@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import doctest
-import math
 import shutil
 
 import pytest
@@ -12,23 +11,56 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import flare
-from flare import FLARE, FLAREConfig, check_no_empty_case
+from flare import FLARE, MIXERS, ROUTES, FLAREConfig, check_no_empty_case, forced_route
+from flare.config import MixerName
 
 SMALL = FLAREConfig(in_channels=3, out_channels=2, channels=16, num_blocks=2, num_heads=2, num_latents=6)
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+OPTIONS = {
+    "as published": {},
+    "FLARE++": {"mixer": "flare++"},
+    "deep projections": {"projection_layers": 5, "projection_ratio": 1.0},
+    "wide projections": {"projection_layers": 1, "projection_ratio": 1.5},
+    "linear projections": {"projection_layers": -1},
+    "shared latents": {"shared_latents": True},
+    "latent blocks": {"latent_blocks": 2},
+    "normalised queries and keys": {"qk_norm": True},
+    "scaled scores": {"attention_scale": "inverse_sqrt"},
+    "GEGLU": {"feed_forward": "geglu", "feed_forward_ratio": 1.5},
+    "SwiGLU": {"feed_forward": "swiglu"},
+    "wide feed-forward": {"feed_forward_layers": 0, "feed_forward_ratio": 2.0},
+    "linear feed-forward": {"feed_forward_layers": -1},
+    "short projections in and out": {"in_out_layers": 0},
+    "SiLU": {"activation": "silu"},
+    "RMSNorm": {"norm": "rms"},
+    "condition": {"condition_channels": 3},
+    "FLARE++ with all": {
+        "mixer": "flare++",
+        "shared_latents": True,
+        "latent_blocks": 1,
+        "qk_norm": True,
+        "attention_scale": "one",
+        "projection_layers": -1,
+        "feed_forward": "swiglu",
+        "norm": "rms",
+        "condition_channels": 1,
+    },
+}
 
 
-def make_model(config: FLAREConfig = SMALL) -> FLARE:
-    """Build a model whose attention is far from uniform, unlike that of a fresh one."""
-    model = FLARE(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.15)
-    return model
+def with_options(name: str) -> FLAREConfig:
+    return dataclasses.replace(SMALL, **OPTIONS[name])  # type: ignore[arg-type]
+
+
+def random_condition(config: FLAREConfig, cases: int) -> Tensor | None:
+    if not config.condition_channels:
+        return None
+    return torch.randn(cases, config.condition_channels, dtype=torch.float64)
+
+
+def gradients(model: FLARE, y: Tensor) -> list[Tensor]:
+    return list(torch.autograd.grad(y.square().sum(), list(model.parameters())))
 
 
 def published_parameter_names(num_blocks: int) -> set[str]:
@@ -49,53 +81,10 @@ def published_parameter_names(num_blocks: int) -> set[str]:
     return names
 
 
-def oracle(weights: dict[str, Tensor], x_NC: Tensor, config: FLAREConfig) -> Tensor:
-    """Write FLARE out from the paper for one case, with every attention matrix formed."""
-
-    def linear(name: str, x: Tensor) -> Tensor:
-        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-
-    def gelu(x: Tensor) -> Tensor:
-        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-
-    def mlp(name: str, x: Tensor, layers: int, skip_in: bool = True, skip_out: bool = True) -> Tensor:
-        x = x + gelu(linear(f"{name}.fc1", x)) if skip_in else gelu(linear(f"{name}.fc1", x))
-        for j in range(layers):
-            x = x + gelu(linear(f"{name}.fcs.{j}", x))
-        return x + linear(f"{name}.fc2", x) if skip_out else linear(f"{name}.fc2", x)
-
-    def norm(name: str, x: Tensor) -> Tensor:
-        centred = x - x.mean(dim=1, keepdim=True)
-        scaled = centred / torch.sqrt((centred**2).mean(dim=1, keepdim=True) + 1e-5)
-        return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
-
-    def mix(name: str, x: Tensor) -> Tensor:
-        head_dim = config.channels // config.num_heads
-        queries = weights[f"{name}.latent_q"].reshape(config.num_heads, config.num_latents, head_dim)
-        keys, values = mlp(f"{name}.k_proj", x, 3), mlp(f"{name}.v_proj", x, 3)
-        heads = []
-        for h, q_MD in enumerate(queries):
-            columns = slice(h * head_dim, (h + 1) * head_dim)
-            scores_MN = q_MD @ keys[:, columns].T
-            heads.append(torch.softmax(scores_MN.T, 1) @ torch.softmax(scores_MN, 1) @ values[:, columns])
-        return linear(f"{name}.out_proj", torch.cat(heads, dim=1))
-
-    x = mlp("in_proj", x_NC, 2, skip_in=False)
-    for i in range(config.num_blocks):
-        x = x + mix(f"blocks.{i}.att", norm(f"blocks.{i}.norm1", x))
-        x = x + mlp(f"blocks.{i}.mlp", norm(f"blocks.{i}.norm2", x), 3)
-    return mlp("out_proj.1", norm("out_proj.0", x), 2, skip_out=False)
-
-
 def test_example_of_the_package_runs() -> None:
     results = doctest.testmod(flare)
     assert results.attempted
     assert not results.failed
-
-
-def test_published_parameter_count() -> None:
-    model = FLARE(FLAREConfig(in_channels=3, out_channels=1))
-    assert sum(p.numel() for p in model.parameters()) == 625_473
 
 
 def test_published_structure() -> None:
@@ -121,14 +110,18 @@ def test_initialisation_follows_the_seed() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("nodes", [1, 4, 50])
-def test_agrees_with_oracle(nodes: int) -> None:
-    model = make_model().double()
+def test_agrees_with_oracle(nodes: int, options: str, make_model, oracle) -> None:
+    config = with_options(options)
+    model = make_model(config).double()
     weights = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
     x_NC = torch.randn(nodes, 3, dtype=torch.float64)
+    condition_BK = random_condition(config, 1)
     target_NO = torch.randn(nodes, 2, dtype=torch.float64)
 
-    y_NO, expected_NO = model(x_NC[None])[0], oracle(weights, x_NC, SMALL)
+    y_NO = model(x_NC[None], condition_BK=condition_BK)[0]
+    expected_NO = oracle(weights, config)(x_NC, None if condition_BK is None else condition_BK[0])
     assert_close(y_NO, expected_NO, rtol=1e-11, atol=1e-11)
     ((y_NO - target_NO) ** 2).sum().backward()
     ((expected_NO - target_NO) ** 2).sum().backward()
@@ -138,8 +131,71 @@ def test_agrees_with_oracle(nodes: int) -> None:
         )
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+def test_padding_is_without_effect(options: str, make_model) -> None:
+    config = with_options(options)
+    model = make_model(config).double()
+    lengths, nodes = (7, 1, 4), 9
+    x_BNC = torch.full((3, nodes, 3), torch.nan, dtype=torch.float64)
+    mask_BN = torch.stack([torch.randperm(nodes) < length for length in lengths])
+    x_BNC[mask_BN] = torch.randn(sum(lengths), 3, dtype=torch.float64)
+    condition_BK = random_condition(config, 3)
+
+    y_BNO = model(x_BNC, mask_BN, condition_BK)
+    alone = [
+        model(x_BNC[b, real][None], condition_BK=None if condition_BK is None else condition_BK[b : b + 1])
+        for b, real in enumerate(mask_BN)
+    ]
+    assert (y_BNO[~mask_BN] == 0).all()
+    assert_close(y_BNO[mask_BN], torch.cat(alone, dim=1)[0], rtol=1e-10, atol=1e-10)
+    expected = gradients(model, torch.cat(alone, dim=1))
+    for g, e in zip(gradients(model, y_BNO), expected, strict=True):
+        assert_close(g, e, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_equivariant_to_the_order_of_nodes(options: str, make_model) -> None:
+    config = with_options(options)
+    model = make_model(config).double()
+    x_BNC, condition_BK = torch.randn(2, 11, 3, dtype=torch.float64), random_condition(config, 2)
+    order = torch.randperm(11)
+    expected = model(x_BNC, condition_BK=condition_BK)[:, order]
+    assert_close(model(x_BNC[:, order], condition_BK=condition_BK), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_every_parameter_learns(options: str, make_model) -> None:
+    config = with_options(options)
+    model = make_model(config).double()
+    y_BNO = model(torch.randn(2, 20, 3, dtype=torch.float64), condition_BK=random_condition(config, 2))
+    for (name, _), gradient in zip(model.named_parameters(), gradients(model, y_BNO), strict=True):
+        assert gradient.isfinite().all(), name
+        assert gradient.any(), name
+
+
+@pytest.mark.parametrize(("mixer", "count"), [("flare", 625_473), ("flare++", 958_273)])
+def test_parameter_count_at_the_published_size(mixer: MixerName, count: int) -> None:
+    model = FLARE(FLAREConfig(in_channels=3, out_channels=1, mixer=mixer))
+    assert sum(p.numel() for p in model.parameters()) == count
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("name", ROUTES)
+def test_every_route_gives_the_same(name: str, mixer: MixerName, make_model) -> None:
+    config = dataclasses.replace(SMALL, mixer=mixer)
+    model = make_model(config).double()
+    asked = FLARE(dataclasses.replace(config, route=name)).double()
+    asked.load_state_dict(model.state_dict())
+    x_BNC, mask_BN = torch.randn(2, 30, 3, dtype=torch.float64), torch.arange(30) < torch.tensor([[30], [11]])
+    with forced_route("plain"):
+        expected = model(x_BNC, mask_BN)
+    with forced_route(name):
+        assert_close(model(x_BNC, mask_BN), expected)
+    assert_close(asked(x_BNC, mask_BN), expected)
+
+
 @pytest.mark.parametrize("head_dim", [8, 16], ids=["widened heads", "plain heads"])
-def test_float32_agrees_with_float64(head_dim: int) -> None:
+def test_float32_agrees_with_float64(head_dim: int, make_model) -> None:
     config = FLAREConfig(3, 1, channels=2 * head_dim, num_blocks=3, num_heads=2, num_latents=16)
     model = make_model(config)
     x_BNC = torch.randn(2, 300, 3)
@@ -147,8 +203,9 @@ def test_float32_agrees_with_float64(head_dim: int) -> None:
     assert torch.linalg.norm(model(x_BNC) - exact) < 1e-5 * torch.linalg.norm(exact)
 
 
-def test_bfloat16_autocast_agrees_with_float32() -> None:
-    model = make_model()
+@pytest.mark.parametrize("options", ["as published", "FLARE++"])
+def test_bfloat16_autocast_agrees_with_float32(options: str, make_model) -> None:
+    model = make_model(with_options(options))
     x_BNC = torch.randn(2, 100, 3)
     mask_BN = torch.arange(100) < torch.tensor([[100], [60]])
     exact = model(x_BNC, mask_BN)
@@ -160,6 +217,15 @@ def test_bfloat16_autocast_agrees_with_float32() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
+def test_runs_in_bfloat16_alone(make_model) -> None:
+    model = make_model(SMALL)
+    x_BNC = torch.randn(2, 50, 3)
+    exact = model(x_BNC)
+    rounded = model.bfloat16()(x_BNC.bfloat16())
+    assert rounded.dtype == torch.bfloat16
+    assert torch.linalg.norm(rounded - exact) < 0.1 * torch.linalg.norm(exact)
+
+
 def test_empty_case_is_named() -> None:
     mask_BN = torch.tensor([[True, False], [False, False], [False, False]])
     with pytest.raises(ValueError, match="case 1, 2 of the batch"):
@@ -168,11 +234,47 @@ def test_empty_case_is_named() -> None:
         FLARE(SMALL)(torch.zeros(3, 2, 3), mask_BN)
 
 
+X, CONDITION = torch.zeros(2, 5, 3), torch.zeros(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("x_BNC", "message"),
+    [
+        (X.double(), "input is torch.float64, the model torch.float32; convert one"),
+        (X.to("meta"), "input is on meta, the model on cpu; move one"),
+        (X.clone().fill_(torch.nan), r"input is not finite at \(0, 0\)"),
+        (X.index_fill(1, torch.tensor(3), torch.inf), r"input is not finite at \(0, 3\)"),
+    ],
+)
+def test_rejects_input_that_would_fail_later(x_BNC: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FLARE(SMALL)(x_BNC)
+
+
+@pytest.mark.parametrize(
+    ("channels", "condition_BK", "message"),
+    [
+        (1, None, "needs a condition of 1 channels"),
+        (0, CONDITION, "takes no condition"),
+        (1, CONDITION[:1], r"condition has shape \(1, 1\); expected \(2, 1\)"),
+        (1, CONDITION.double(), "condition is torch.float64 on cpu, input torch.float32"),
+        (1, CONDITION / 0, "condition is not finite at 0"),
+    ],
+)
+def test_rejects_a_condition_that_does_not_fit(
+    channels: int, condition_BK: Tensor | None, message: str
+) -> None:
+    model = FLARE(dataclasses.replace(SMALL, condition_channels=channels))
+    with pytest.raises(ValueError, match=message):
+        model(X, condition_BK=condition_BK)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_compiles_as_one_graph(backend: str) -> None:
+def test_compiles_as_one_graph(backend: str, mixer: MixerName, make_model) -> None:
     if backend == "inductor" and shutil.which("g++") is None:
         pytest.skip("no C++ compiler for torch.compile")
-    model = make_model(dataclasses.replace(SMALL, num_blocks=1))
+    model = make_model(dataclasses.replace(SMALL, num_blocks=1, mixer=mixer))
     compiled = torch.compile(model, backend=backend, fullgraph=True)
     x_BNC = torch.randn(2, 30, 3)
     mask_BN = torch.arange(30) < torch.tensor([[30], [11]])

@@ -16,11 +16,6 @@ from flare.routing import ROUTES, Route, chosen_route, fastest_route, forced_rou
 CASES, HEADS, LATENTS = 2, 3, 5
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def dense_encode(q: Tensor, k: Tensor, v: Tensor, mask_BN: Tensor | None, scale: float = 1.0) -> Tensor:
     """Slow twin of `encode`: each case by itself, real nodes alone."""
     if mask_BN is None:
