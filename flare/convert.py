@@ -83,17 +83,22 @@ def _unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
         if isinstance(state_dict.get(key), dict):
             state_dict = state_dict[key]
     weights = {}
-    for name, value in state_dict.items():
-        while (prefix := next((p for p in _PREFIXES if name.startswith(p)), "")) != "":
-            name = name.removeprefix(prefix)
+    for stored_name, value in state_dict.items():
+        name = _strip(stored_name) if isinstance(stored_name, str) else stored_name
         if name == _COUNTER:
             continue
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) or not isinstance(name, str):
             raise PretrainedError(
-                f"the checkpoint holds {name!r}, which is no tensor; pass the weights alone"
+                f"the checkpoint holds {stored_name!r}, no tensor with a name; pass the weights alone"
             )
         weights[name] = value
     return weights
+
+
+def _strip(name: str) -> str:
+    while prefix := next((p for p in _PREFIXES if name.startswith(p)), ""):
+        name = name.removeprefix(prefix)
+    return name
 
 
 def _infer_config(

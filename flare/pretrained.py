@@ -71,8 +71,13 @@ def load_pretrained(build: Callable[[FLAREConfig], ModelT], folder: str | Path) 
     weights = _read_weights(path)
     _check_depth(config, len(weights), path)
     # Without memory of its own, so that a configuration alone cannot ask for any.
-    with torch.device("meta"):
-        model = build(config)
+    try:
+        with torch.device("meta"):
+            model = build(config)
+    except RuntimeError as error:
+        raise PretrainedError(
+            f"{Path(folder) / CONFIG_FILE} asks for more channels than any machine holds; correct it"
+        ) from error
     _check_weights(model.state_dict(), weights, path)
     model.load_state_dict(weights, assign=True)
     return model.eval()

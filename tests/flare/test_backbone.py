@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import doctest
 import shutil
+from types import ModuleType
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import flare
-from flare import FLARE, MIXERS, ROUTES, FLAREConfig, check_no_empty_case, forced_route
+from flare import FLARE, MIXERS, ROUTES, FLAREConfig, check_no_empty_case, forced_route, routing
 from flare.config import MixerName
 
 SMALL = FLAREConfig(in_channels=3, out_channels=2, channels=16, num_blocks=2, num_heads=2, num_latents=6)
@@ -81,8 +82,9 @@ def published_parameter_names(num_blocks: int) -> set[str]:
     return names
 
 
-def test_example_of_the_package_runs() -> None:
-    results = doctest.testmod(flare)
+@pytest.mark.parametrize("module", [flare, routing])
+def test_examples_run(module: ModuleType) -> None:
+    results = doctest.testmod(module)
     assert results.attempted
     assert not results.failed
 
