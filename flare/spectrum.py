@@ -136,7 +136,7 @@ def mixing_spectrum(
 
 
 def effective_rank(eigenvalues: Tensor) -> Tensor:
-    """Number of modes, each by its weight: the exponential of the entropy of the normalised spectrum.
+    """Count modes by their weights: the exponential of the entropy of the normalised spectrum.
 
     Between 1 (one mode has it all) and M (all alike).  Roy and Vetterli, "The effective rank: a measure
     of effective dimensionality", EUSIPCO 2007, for singular values, which the eigenvalues are of the
@@ -156,7 +156,7 @@ def effective_rank(eigenvalues: Tensor) -> Tensor:
 
 
 def participation_ratio(eigenvalues: Tensor) -> Tensor:
-    """Number of modes by second moments, (sum)^2 / sum of squares: stricter on tails than `effective_rank`.
+    """Count modes by second moments, (sum)^2 / sum of squares, where small ones weigh less.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def model_spectra(model: nn.Module, x_BNC: Tensor, mask_BN: Tensor | None = None
 
 
 def model_routings(model: nn.Module, x_BNC: Tensor, mask_BN: Tensor | None = None) -> list[Routing]:
-    """Queries and keys of every mixer of a model, on a batch.
+    """Collect queries and keys of every mixer of a model, on a batch.
 
     Parameters
     ----------
