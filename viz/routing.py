@@ -12,6 +12,7 @@ import numpy as np
 import pyvista as pv
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from viz.annotations import HEADING_SIZE, add_bar, add_text, case_label
 from viz.colors import UNSIGNED_MAP, ColorScale, round_up
@@ -33,7 +34,7 @@ PANEL_INCHES = (2.6, 2.3)
 
 
 def spectra_figure(spectra: Sequence[NDArray[np.floating]], *, title: str = "") -> Figure:
-    """Draw the eigenvalues of each head over their rank, one panel a block.
+    """Draw the eigenvalues of each head from the largest on, one panel a block.
 
     Parameters
     ----------
@@ -66,8 +67,8 @@ def spectra_figure(spectra: Sequence[NDArray[np.floating]], *, title: str = "") 
         axes.set_axis_off()
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, title="head", loc="outside right center")
-    figure.supxlabel("rank of the eigenvalue")
-    figure.supylabel("eigenvalue of the mixing matrix")
+    figure.supxlabel("index")
+    figure.supylabel("eigenvalue")
     figure.suptitle(title)
     return figure
 
@@ -97,7 +98,10 @@ def effective_rank_figure(ranks_LH: NDArray[np.floating], *, num_latents: int, t
         axes.plot(blocks, ranks_L, "o", color=_head_color(head, heads), alpha=0.8, label=f"head {head}")
     axes.plot(blocks, ranks_LH.mean(axis=1), color="black", linewidth=1.5, label="mean")
     axes.axhline(num_latents, color="gray", linestyle="--", label="latent tokens")
-    axes.set(xlabel="block", ylabel="effective rank", xticks=blocks, ylim=(0, None), title=title)
+    axes.set(xlabel="block", ylabel="effective rank", xticks=blocks, title=title)
+    axes.set_yscale("log", base=2)
+    axes.set_ylim(1.0, 1.2 * num_latents)
+    axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.grid(visible=True, axis="y", alpha=0.3)
     figure.legend(loc="outside right center")
     return figure
