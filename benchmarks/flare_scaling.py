@@ -118,7 +118,7 @@ def figure_of(table: pd.DataFrame, title: str) -> Figure:
     """Draw step time and peak memory over the nodes: each layer, and FLARE for each number of latents."""
     figure = Figure(figsize=(11, 5), layout="constrained")
     time_axes, memory_axes = figure.subplots(1, 2)
-    fitted = exponents(table)
+    fitted = exponents(table).to_dict()
     layers = list(table["layer"].unique())
     for (layer, latents), series in table.groupby(["layer", "latents"], sort=False):
         offered = sorted(table.loc[table["layer"] == layer, "latents"].unique())
@@ -131,7 +131,7 @@ def figure_of(table: pd.DataFrame, title: str) -> Figure:
             "marker": "o" if latents == reference else ".",
         }
         name = f"{layer}, {latents}" if latents else layer
-        slope = fitted.loc[layer, latents]
+        slope = fitted[layer, latents]
         label = f"{name} ($N^{{{slope:.2f}}}$)" if np.isfinite(slope) else name
         milliseconds = 1e3 * (series["forward_s"] + series["backward_s"])
         time_axes.loglog(series["nodes"], milliseconds, label=label, **style)
