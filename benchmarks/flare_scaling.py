@@ -42,14 +42,20 @@ REFERENCE_LATENTS = 128
 
 
 def measure_all(options: argparse.Namespace) -> pd.DataFrame:
-    """Measure each layer on growing meshes, a row each: layer, latents, and what `Measurement` holds."""
-    rows = [
-        {"layer": layer, "latents": latents, **result._asdict()}
-        for layer in options.layers
-        for latents in (options.latents if LAYERS[layer].has_latents else [0])
-        for result in measure_series(layer, latents, options)
-    ]
-    return pd.DataFrame(rows)
+    """Measure each layer on growing meshes, a row each: layer, latents, and what `Measurement` holds.
+
+    The table is written after each series, so that an interrupted run leaves what it measured.
+    """
+    options.output.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame()
+    for layer in options.layers:
+        for latents in options.latents if LAYERS[layer].has_latents else [0]:
+            series = pd.DataFrame(measure_series(layer, latents, options))
+            series.insert(0, "layer", layer)
+            series.insert(1, "latents", latents)
+            table = pd.concat([table, series], ignore_index=True)
+            table.to_csv(options.output / "scaling.csv", index=False)
+    return table
 
 
 def measure_series(layer: str, latents: int, options: argparse.Namespace) -> list[Measurement]:
@@ -182,8 +188,6 @@ def main() -> None:
     print(setting)
     print(f"{'layer':10} {'latents':>7} {'nodes':>9} {'forward ms':>11} {'backward ms':>12} {'peak MiB':>10}")
     table = measure_all(options)
-    options.output.mkdir(parents=True, exist_ok=True)
-    table.to_csv(options.output / "scaling.csv", index=False)
     figure_of(table, setting).savefig(options.output / "scaling.png", dpi=150)
     print(f"\ntime grows as nodes to the power of (from {FIT_FROM} nodes on)")
     print(exponents(table).round(3).to_string())

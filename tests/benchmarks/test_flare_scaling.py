@@ -129,17 +129,29 @@ def test_a_measurement_counts_time_and_memory(scaling, processor_time):
     assert result.backward_s > 0
 
 
-def test_a_series_ends_before_what_would_take_too_long(scaling, monkeypatch, capsys):
-    small = ["--device", "cpu", "--layers", "linear", "--repeats", "1"]
+def test_a_series_ends_before_what_would_take_too_long(scaling, tmp_path, capsys):
+    small = ["-o", str(tmp_path), "--device", "cpu", "--layers", "linear", "--repeats", "1"]
     options = scaling.parse_options([*small, "--nodes", "20000", "100", "--longest-step", "1e-6"])
     table = scaling.measure_all(options)
     assert list(table["nodes"]) == [100]
     assert "20000  left out" in capsys.readouterr().out
     assert (table["peak_bytes"] >= 0).all()
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "scaling.csv"), table)
 
 
-def test_memory_is_that_of_one_measurement(scaling):
-    small = ["--device", "cpu", "--layers", "linear", "--repeats", "1", "--nodes", "20000"]
+def test_memory_is_that_of_one_measurement(scaling, tmp_path):
+    small = [
+        "-o",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--layers",
+        "linear",
+        "--repeats",
+        "1",
+        "--nodes",
+        "20000",
+    ]
     table = scaling.measure_all(scaling.parse_options(small))
     input_bytes = 20_000 * 128 * 4
     assert (table["peak_bytes"] > 4 * input_bytes).all()
