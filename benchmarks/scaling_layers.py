@@ -5,13 +5,14 @@ Shape suffixes: B cases, N nodes, C channels, H heads, D = C / H, M latent token
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu, scaled_dot_product_attention
 
-import flare
+from flare import MIXERS, FLAREConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,8 +123,17 @@ class Entry(NamedTuple):
     has_latents: bool
 
 
+def member_of_flare(mixer: str, latents: int) -> nn.Module:
+    """Mixer of the FLARE family by its name in `flare.MIXERS`."""
+    config = FLAREConfig(
+        in_channels=3, out_channels=1, channels=CHANNELS, num_heads=HEADS, num_latents=latents, mixer=mixer
+    )
+    return MIXERS[mixer](config)
+
+
 LAYERS: dict[str, Entry] = {
-    "FLARE": Entry(lambda latents: flare.FLAREMixer(CHANNELS, HEADS, latents), has_latents=True),
+    "FLARE": Entry(partial(member_of_flare, "flare"), has_latents=True),
+    "FLARE++": Entry(partial(member_of_flare, "flare++"), has_latents=True),
     "physics": Entry(PhysicsAttention, has_latents=True),
     "Perceiver": Entry(PerceiverAttention, has_latents=True),
     "linear": Entry(lambda _: LinearAttention(), has_latents=False),

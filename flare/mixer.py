@@ -64,12 +64,26 @@ class FLAREMixer(nn.Module):
         k_BHND, v_BHND = self._split_heads(self.k_proj(x_BNC)), self._split_heads(self.v_proj(x_BNC))
         return (self.k_norm(k_BHND) if self.config.qk_norm else k_BHND), v_BHND
 
+    def routing_queries(
+        self,
+        mask_BN: Tensor | None,  # noqa: ARG002
+        *projected: Tensor,
+    ) -> Tensor:
+        """Take what `project` made of some cases and return the queries that route them, (B, H, M, D)."""
+        # Fused kernels want equal batch sizes, and expand copies nothing.
+        q_BHMD = self.latent_queries().expand(len(projected[0]), -1, -1, -1)
+        return self.q_norm(q_BHMD) if self.config.qk_norm else q_BHMD
+
     def mix(self, mask_BN: Tensor | None, *projected: Tensor) -> Tensor:
         """Take what `project` made of some cases and return their mixed values, (B, H, N, D)."""
-        k_BHND, v_BHND = projected
-        # Fused kernels want equal batch sizes, and expand copies nothing.
-        q_BHMD = self.latent_queries().expand(len(k_BHND), -1, -1, -1)
-        return self._route(q_BHMD, k_BHND, v_BHND, mask_BN)
+        k_BHND, v_BHND, *_ = projected
+        q_BHMD = self.routing_queries(mask_BN, *projected)
+        scale, name = self.config.score_scale, self.config.route
+        if not self.config.latent_blocks:
+            return route(q_BHMD, k_BHND, v_BHND, mask_BN, scale, name)
+        z_BHMD = gather(q_BHMD, k_BHND, v_BHND, mask_BN, scale, name)
+        z_BMC = self.latent_blocks(z_BHMD.transpose(1, 2).flatten(2))
+        return decode(q_BHMD, k_BHND, self._split_heads(z_BMC), scale)
 
     def forward(
         self, x_BNC: Tensor, mask_BN: Tensor | None = None, lengths: Sequence[int] | None = None
@@ -98,16 +112,6 @@ class FLAREMixer(nn.Module):
             y_BHND = torch.cat([self.mix(None, *case) for case in cases], dim=2)
         y_BNC: Tensor = self.out_proj(y_BHND.transpose(1, 2).flatten(2))
         return y_BNC
-
-    def _route(self, q_BHMD: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask_BN: Tensor | None) -> Tensor:
-        scale, name = self.config.score_scale, self.config.route
-        if self.config.qk_norm:
-            q_BHMD = self.q_norm(q_BHMD)
-        if not self.config.latent_blocks:
-            return route(q_BHMD, k_BHND, v_BHND, mask_BN, scale, name)
-        z_BHMD = gather(q_BHMD, k_BHND, v_BHND, mask_BN, scale, name)
-        z_BMC = self.latent_blocks(z_BHMD.transpose(1, 2).flatten(2))
-        return decode(q_BHMD, k_BHND, self._split_heads(z_BMC), scale)
 
     def _make_projection(self) -> ResidualMLP:
         config = self.config
@@ -147,15 +151,15 @@ class FLAREPlusPlusMixer(FLAREMixer):
             query_k_BHND = self.query_k_norm(query_k_BHND)
         return *super().project(x_BNC), query_k_BHND, self._split_heads(self.query_v_proj(x_BNC))
 
-    def mix(self, mask_BN: Tensor | None, *projected: Tensor) -> Tensor:
-        """Take what `project` made of some cases and return their mixed values, (B, H, N, D)."""
-        k_BHND, v_BHND, query_k_BHND, query_v_BHND = projected
+    def routing_queries(self, mask_BN: Tensor | None, *projected: Tensor) -> Tensor:
+        """Take what `project` made of some cases and return the queries that route them, (B, H, M, D)."""
+        k_BHND, _, query_k_BHND, query_v_BHND = projected
         seeds_BHMD = self.latent_queries().expand(len(k_BHND), -1, -1, -1)
         if self.config.qk_norm:
             seeds_BHMD = self.seed_norm(seeds_BHMD)
         scale, name = self.config.score_scale, self.config.route
         q_BHMD = gather(seeds_BHMD, query_k_BHND, query_v_BHND, mask_BN, scale, name)
-        return self._route(q_BHMD, k_BHND, v_BHND, mask_BN)
+        return self.q_norm(q_BHMD) if self.config.qk_norm else q_BHMD
 
 
 MIXERS: dict[str, type[FLAREMixer]] = {"flare": FLAREMixer, "flare++": FLAREPlusPlusMixer}

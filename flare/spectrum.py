@@ -22,7 +22,8 @@ scores, and R R^T is summed over slices of the nodes: O(M^2 N + M^3) time, O(M^2
 
 All of this holds because encoding and decoding share queries, keys and scale, as they do in FLARE
 (arXiv 2508.12594, which states the O(M^3 + M^2 N) algorithm) and in FLARE++ (arXiv 2608.11519), whose
-queries depend on the case.
+queries depend on the case.  Transformer blocks among the latent tokens (`FLAREConfig.latent_blocks`)
+come between the two factors; W is then the routing without them.
 
 Shape suffixes: B cases, N nodes of the largest, C channels, H heads, M latent tokens, D channels per head.
 """
@@ -312,7 +313,7 @@ def _visit_mixers(
 
     def before_call(mixer: nn.Module, arguments: tuple[Any, ...]) -> None:
         assert isinstance(mixer, FLAREMixer)
-        visited.append(visit(_routing(mixer, arguments[0])))
+        visited.append(visit(_routing(mixer, arguments[0], mask_BN)))
 
     with torch.no_grad(), ExitStack() as hooks:
         for mixer in mixers:
@@ -322,6 +323,7 @@ def _visit_mixers(
     return visited
 
 
-def _routing(mixer: FLAREMixer, x_BNC: Tensor) -> Routing:
-    keys = mixer.k_proj(x_BNC).unflatten(-1, (mixer.num_heads, -1)).transpose(1, 2)
-    return Routing(mixer.latent_queries(), keys, 1.0)
+def _routing(mixer: FLAREMixer, x_BNC: Tensor, mask_BN: Tensor | None) -> Routing:
+    projected = mixer.project(x_BNC)
+    queries = mixer.routing_queries(mask_BN, *projected)
+    return Routing(queries, projected[0], mixer.config.score_scale)

@@ -215,14 +215,16 @@ def test_ranks_of_known_spectra() -> None:
     assert significant_rank(geometric, share=0.5).item() == 2
 
 
-def tiny_model() -> FLARE:
-    return FLARE(
-        FLAREConfig(in_channels=3, out_channels=1, channels=12, num_blocks=2, num_heads=3, num_latents=4)
-    )
+@pytest.fixture(
+    params=[{}, {"mixer": "flare++"}, {"mixer": "flare++", "qk_norm": True}, {"shared_latents": True}],
+    ids=str,
+)
+def model(request: pytest.FixtureRequest) -> FLARE:
+    sizes = {"channels": 12, "num_blocks": 2, "num_heads": 3, "num_latents": 4}
+    return FLARE(FLAREConfig(in_channels=3, out_channels=1, **sizes, **request.param))
 
 
-def test_spectra_of_a_model_are_those_of_its_mixers() -> None:
-    model = tiny_model()
+def test_spectra_of_a_model_are_those_of_its_mixers(model: FLARE) -> None:
     x_BNC = torch.rand(2, 9, 3)
     mask_BN = torch.arange(9) < torch.tensor([9, 6])[:, None]
     spectra = model_spectra(model, x_BNC, mask_BN)
@@ -230,15 +232,15 @@ def test_spectra_of_a_model_are_those_of_its_mixers() -> None:
 
     first, last = model_routings(model, x_BNC, mask_BN)
     block = model.blocks[0]
-    keys = block.att.k_proj(block.norm1(model.in_proj(x_BNC[:1]))).unflatten(-1, (3, 4)).transpose(1, 2)
+    keys, *_ = block.att.project(block.norm1(model.in_proj(x_BNC[:1])))
     assert_close(first.keys[:1], keys)
     assert torch.equal(spectra[1], mixing_spectrum(last.queries, last.keys, mask_BN, last.scale))
     alone = model_spectra(model, x_BNC[1:, :6])
     assert_close(alone[1], spectra[1][1:], rtol=0, atol=1e-6)
 
 
-def test_routing_maps_are_what_the_mixer_applies() -> None:
-    model = tiny_model().double()
+def test_routing_maps_are_what_the_mixer_applies(model: FLARE) -> None:
+    model.double()
     x_BNC = torch.rand(1, 9, 3, dtype=torch.float64)
     routing = model_routings(model, x_BNC)[0]
     maps = routing_maps(routing.queries, routing.keys, scale=routing.scale)
@@ -247,13 +249,12 @@ def test_routing_maps_are_what_the_mixer_applies() -> None:
 
     mixer, block = model.blocks[0].att, model.blocks[0]
     h_BNC = block.norm1(model.in_proj(x_BNC))
-    values = mixer.v_proj(h_BNC).unflatten(-1, (3, 4)).transpose(1, 2)
+    _, values, *_ = mixer.project(h_BNC)
     mixed = maps.decode @ (maps.encode @ values)
     assert_close(mixer(h_BNC), mixer.out_proj(mixed.transpose(1, 2).flatten(2)))
 
 
-def test_looking_leaves_the_model_as_it_was() -> None:
-    model = tiny_model()
+def test_looking_leaves_the_model_as_it_was(model: FLARE) -> None:
     x_BNC = torch.rand(1, 9, 3)
     model_spectra(model, x_BNC)
     with pytest.raises(ValueError, match="not finite"):
