@@ -12,7 +12,6 @@ import numpy as np
 import pyvista as pv
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
 
 from viz.annotations import HEADING_SIZE, add_bar, add_text, case_label
 from viz.colors import UNSIGNED_MAP, ColorScale, round_up
@@ -101,7 +100,7 @@ def effective_rank_figure(ranks_LH: NDArray[np.floating], *, num_latents: int, t
     axes.set(xlabel="block", ylabel="effective rank", xticks=blocks, title=title)
     axes.set_yscale("log", base=2)
     axes.set_ylim(1.0, 1.2 * num_latents)
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(visible=True, axis="y", alpha=0.3)
     figure.legend(loc="outside right center")
     return figure
