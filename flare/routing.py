@@ -141,7 +141,8 @@ def fastest_route(
 
     Measured with PyTorch 2.13 on two x86 cores (``benchmarks/flare_mixer.py``), forward and backward,
     float32: D = 8 takes 30 % less time widened to 16; D = 4, 12 and 24, float64 and bfloat16 take
-    more.  Elsewhere nothing has been measured to beat the plain route, and it is taken.
+    more.  Elsewhere nothing has been measured to beat the plain route, and it is taken; folding, made
+    for GPUs, is to be asked for by name until it has been measured on one.
     """
     widens = k_BHND.device.type == "cpu" and k_BHND.dtype == torch.float32 and k_BHND.shape[-1] == 8
     return "widened" if widens else "plain"
@@ -180,6 +181,9 @@ def forced_route(name: str) -> Iterator[None]:
     """
     global _forced
     check_route_name(name)
+    if name != AUTO:
+        # A route that cannot be imported fails here, and a compiled model has nothing to import.
+        find_route(name)
     before, _forced = _forced, name
     try:
         yield
