@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import pad
 
 from flare.partial_attention import attend, attend_backward, merge
+from flare.routing import decode
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -101,10 +102,7 @@ def decode_chunked(
     head_dim = q_BHMD.shape[-1]
     padding = (0, _kernel_width(k_BHND, head_dim) - head_dim)
     q, z = pad(q_BHMD, padding), pad(z_BHMD, padding)
-    parts = (
-        scaled_dot_product_attention(pad(k, padding), q, z, scale=scale)[..., :head_dim]
-        for k in k_BHND.split(chunk, dim=2)
-    )
+    parts = (decode(q, pad(k, padding), z, scale)[..., :head_dim] for k in k_BHND.split(chunk, dim=2))
     if torch.is_grad_enabled():
         return torch.cat(list(parts), dim=2)
     y_BHND = torch.empty_like(k_BHND, dtype=z_BHMD.dtype)
@@ -223,10 +221,8 @@ def _split(
     return list(zip(ks, vs, masks, strict=True))
 
 
-def _kernel_inputs(
-    q: Tensor, k: Tensor, v: Tensor, mask_BN: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values of one dtype and the width fastest for kernels, the mask as a channel.
+def _kernel_inputs(q: Tensor, k: Tensor, v: Tensor, mask_BN: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, keys and values as kernels want them, the mask as a channel of theirs.
 
     Kernels that take a mask answer a chunk of padding alone with NaN.
     """

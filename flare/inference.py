@@ -89,7 +89,7 @@ def _by_chunks(
 
 
 def _chunks(x_BNC: Tensor, mask_BN: Tensor | None, chunk: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Views of consecutive nodes and of their mask."""
+    """Yield views of consecutive nodes and of their mask."""
     for start in range(0, x_BNC.shape[1], chunk):
         nodes = slice(start, start + chunk)
         yield x_BNC[:, nodes], None if mask_BN is None else mask_BN[:, nodes]

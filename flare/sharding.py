@@ -40,6 +40,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from flare.chunked import decode_chunked, encode_chunked
+from flare.routing import ENCODERS, ROUTES, forced_route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +64,11 @@ def token_sharding(group: ProcessGroup) -> Iterator[None]:
         batch sizes, forward and backward.  A slice may be empty or padding alone, as long as each
         case has a real node in some process.
     """
-    global _group  # noqa: PLW0603
+    global _group
     before, _group = _group, group
     try:
-        yield
+        with forced_route("sharded"):
+            yield
     finally:
         _group = before
 
@@ -76,6 +78,7 @@ def token_group() -> ProcessGroup | None:
     return _group
 
 
+@torch.compiler.disable
 def encode_sharded(
     q_BHMD: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask_BN: Tensor | None = None, scale: float = 1.0
 ) -> Tensor:
@@ -159,11 +162,15 @@ def _kind(t: Tensor) -> tuple[str, str]:
 
 class _SumOverRanks(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: ProcessGroup) -> Tensor:
+    def forward(_: Any, x: Tensor, group: ProcessGroup) -> Tensor:
         total = x.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total, dist.ReduceOp.SUM, group)
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(_: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
+
+
+ROUTES["sharded"] = route_sharded
+ENCODERS["sharded"] = encode_sharded

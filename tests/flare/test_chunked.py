@@ -60,9 +60,7 @@ def test_agrees_with_dense_attention(
     mask_BN = ragged_mask(40) if masked else None
     weight = torch.randn(inputs[2].shape, dtype=dtype)
     got = with_gradients(route_chunked, inputs, mask_BN, 0.7, chunk=chunk, weight=weight)
-    exact = with_gradients(
-        dense_route, [t.double() for t in inputs], mask_BN, 0.7, weight=weight.double()
-    )
+    exact = with_gradients(dense_route, [t.double() for t in inputs], mask_BN, 0.7, weight=weight.double())
     for g, e in zip(got, exact, strict=True):
         assert_close(g, e, rtol=tolerance, atol=tolerance, check_dtype=False)
     with torch.no_grad():

@@ -1,0 +1,222 @@
+"""One case over several gloo processes against the same case in one."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import init_device_mesh
+from torch.nn.parallel import DistributedDataParallel
+from torch.testing import assert_close
+
+from flare import FLARE, FLAREConfig
+from flare.batch import zero_padding
+from flare.checkpointing import checkpoint_blocks
+from flare.routing import gather, route
+from flare.sharding import local_nodes, sum_gradients, sum_over_ranks, token_group, token_sharding
+
+SMALL = FLAREConfig(in_channels=3, out_channels=2, channels=16, num_blocks=2, num_heads=2, num_latents=6)
+
+
+class UncheckedFLARE(FLARE):
+    """Takes the slice of a rank that holds no node of a case."""
+
+    def forward(self, x_BNC: Tensor, mask_BN: Tensor | None = None) -> Tensor:
+        h_BNC = self.in_proj(zero_padding(x_BNC, mask_BN))
+        for block in self.blocks:
+            h_BNC = block(h_BNC, mask_BN)
+        return zero_padding(self.out_proj(h_BNC), mask_BN)
+
+
+def make_model(config: FLAREConfig = SMALL) -> FLARE:
+    """Build the same model in every process, its attention far from uniform."""
+    torch.manual_seed(0)
+    model = UncheckedFLARE(config).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.15)
+    return model
+
+
+def relative_error(y_BNO: Tensor, target_BNO: Tensor, group: ProcessGroup | None = None) -> Tensor:
+    """Relative L2 norm over all nodes of all ranks: no sum over nodes, but a function of two."""
+    sums = torch.stack([(y_BNO - target_BNO).square().sum(), target_BNO.square().sum()])
+    if group is not None:
+        sums = sum_over_ranks(sums, group)
+    return (sums[0] / sums[1]).sqrt()
+
+
+def make_case(nodes: int, cases: int = 2, seed: int = 1) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(seed)
+    return torch.randn(cases, nodes, 3).double(), torch.randn(cases, nodes, 2).double()
+
+
+def gradients_of(model: nn.Module) -> list[Tensor]:
+    return [p.grad for p in model.parameters()]
+
+
+def whole_case(model: FLARE, x: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    model.zero_grad()
+    y_BNO = model(x, mask)
+    relative_error(y_BNO, target).backward()
+    return y_BNO.detach(), [g.clone() for g in gradients_of(model)]
+
+
+def check_model(group: ProcessGroup, nodes: int, mask: Tensor | None = None) -> None:
+    """Outputs and gradients of a sharded case equal those of the whole one."""
+    model = make_model()
+    x, target = make_case(nodes)
+    expected, expected_gradients = whole_case(model, x, target, mask)
+
+    local = local_nodes(nodes, group)
+    model.zero_grad()
+    with token_sharding(group):
+        y = model(x[:, local], None if mask is None else mask[:, local])
+    assert_close(y, expected[:, local], rtol=1e-11, atol=1e-11)
+    relative_error(y, target[:, local], group).backward()
+    sum_gradients(model, group)
+    assert_close(gradients_of(model), expected_gradients, rtol=1e-9, atol=1e-11)
+
+
+def check_queries_from_nodes(group: ProcessGroup) -> None:
+    """Queries that are latent tokens themselves, as in FLARE++."""
+    torch.manual_seed(2)
+    seed_q, (k, v, k_seed, v_seed) = torch.randn(2, 3, 5, 4).double(), torch.randn(4, 2, 3, 21, 4).double()
+    weight = torch.randn(2, 3, 21, 4).double()
+
+    def mix(nodes: slice) -> tuple[Tensor, list[Tensor]]:
+        inputs = [seed_q, *(t[:, :, nodes] for t in (k, v, k_seed, v_seed))]
+        leaves = [t.detach().clone().requires_grad_() for t in inputs]
+        q = gather(leaves[0], *leaves[3:], None, 0.5)
+        y = route(q, *leaves[1:3], None, 0.5)
+        (y * weight[:, :, nodes]).sum().backward()
+        return y.detach(), [leaf.grad for leaf in leaves]
+
+    expected, (expected_q, *expected_nodes) = mix(slice(None))
+    local = local_nodes(21, group)
+    with token_sharding(group):
+        y, (grad_q, *grad_nodes) = mix(local)
+    dist.all_reduce(grad_q, group=group)
+    assert_close(y, expected[:, :, local])
+    assert_close(grad_q, expected_q)
+    assert_close(grad_nodes, [g[:, :, local] for g in expected_nodes])
+
+
+def check_half_precision(group: ProcessGroup) -> None:
+    """bfloat16 gradients are summed in float32; autocast shards as it runs alone."""
+    parameter = nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
+    # 256 + 1 + ... rounds back to 256 at every step of a bfloat16 sum.
+    parameter.weight.grad = torch.full((1, 1), 256.0 if dist.get_rank(group) == 0 else 1.0).bfloat16()
+    sum_gradients(parameter, group)
+    exact = 256.0 + dist.get_world_size(group) - 1
+    assert parameter.weight.grad.item() == torch.tensor(exact).bfloat16().item()
+
+    model = make_model().float()
+    x = make_case(100)[0].float()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        whole = model(x).float()
+        local = local_nodes(100, group)
+        with token_sharding(group):
+            y = model(x[:, local]).float()
+    assert torch.linalg.norm(y - whole[:, local]) < 0.03 * torch.linalg.norm(whole)
+
+
+def check_recomputation(group: ProcessGroup) -> None:
+    """A backward pass outside of the context, with activations computed again."""
+    model, (x, target) = make_model(), make_case(20)
+    _, expected_gradients = whole_case(model, x, target, None)
+    checkpoint_blocks(model).zero_grad()
+    local = local_nodes(20, group)
+    with token_sharding(group):
+        y = model(x[:, local])
+    relative_error(y, target[:, local], group).backward()
+    sum_gradients(model, group)
+    assert_close(gradients_of(model), expected_gradients, rtol=1e-9, atol=1e-11)
+
+
+def check_compiled(group: ProcessGroup) -> None:
+    model, (x, _) = make_model(), make_case(20)
+    local = local_nodes(20, group)
+    with token_sharding(group), torch.no_grad():
+        y = torch.compile(model, backend="eager")(x[:, local])
+    assert_close(y, model(x)[:, local].detach())
+
+
+def check_payload_is_independent_of_nodes(group: ProcessGroup) -> None:
+    sent = []
+
+    def send(tensor: Tensor, *args: object) -> None:
+        sent.append(tensor.numel())
+        all_reduce(tensor, *args)
+
+    all_reduce, model = dist.all_reduce, make_model()
+    with pytest.MonkeyPatch.context() as patch, token_sharding(group):
+        patch.setattr(dist, "all_reduce", send)
+        model(make_case(40)[0]).sum().backward()
+    numbers = 2 * SMALL.channels * SMALL.num_latents
+    per_channel = numbers // (SMALL.channels // SMALL.num_heads)
+    assert sent == SMALL.num_blocks * [per_channel, numbers + per_channel] + SMALL.num_blocks * [numbers]
+
+
+def check_two_dimensions(average_over_all: bool) -> None:
+    """Two cases over the first dimension of a mesh, each sharded over the second."""
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "token"))
+    group, data_rank = mesh.get_group("token"), mesh.get_local_rank("data")
+    single = make_model()
+    cases = [make_case(13, cases=1, seed=seed) for seed in (3, 4)]
+    expected = [whole_case(single, *case, None)[1] for case in cases]
+
+    model = make_model()
+    averaged = dist.group.WORLD if average_over_all else mesh.get_group("data")
+    parallel = DistributedDataParallel(model, process_group=averaged)
+    x, target = cases[data_rank]
+    local = local_nodes(13, group)
+    with token_sharding(group):
+        loss = relative_error(parallel(x[:, local]), target[:, local], group)
+    if average_over_all:
+        (loss * dist.get_world_size(group)).backward()
+    else:
+        loss.backward()
+        sum_gradients(model, group)
+    mean = [(first + second) / 2 for first, second in zip(*expected, strict=True)]
+    assert_close(gradients_of(model), mean, rtol=1e-9, atol=1e-11)
+
+
+def run_rank(rank: int, ranks: int, rendezvous: str) -> None:
+    """Everything that is checked in one process of the group, so that processes start once."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=ranks, timeout=timedelta(seconds=60)
+    )
+    group = dist.group.WORLD
+    # Slices of equal length, of unequal length, and empty ones.
+    for nodes in (24, 23, ranks - 1, 1):
+        check_model(group, nodes)
+    first_slice_is_padding = torch.arange(23) >= torch.tensor([[12], [2]])
+    check_model(group, 23, first_slice_is_padding)
+    check_model(group, 23, ~first_slice_is_padding)
+    check_queries_from_nodes(group)
+    check_half_precision(group)
+    check_recomputation(group)
+    check_payload_is_independent_of_nodes(group)
+    if ranks == 2:
+        check_compiled(group)
+    if ranks == 4:
+        check_two_dimensions(average_over_all=False)
+        check_two_dimensions(average_over_all=True)
+    assert token_group() is None
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_sharded_equals_whole(ranks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # The processes import this module by its name.
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    torch.multiprocessing.spawn(run_rank, args=(ranks, str(tmp_path / "rendezvous")), nprocs=ranks)
