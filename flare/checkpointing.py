@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from flare.mlp import ResidualMLP
+from flare.mlp import GatedMLP, ResidualMLP
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,13 +19,27 @@ if TYPE_CHECKING:
     from flare.backbone import FLARE
 
 
-class RecomputedMLP(ResidualMLP):
-    """A `ResidualMLP` of which the input alone is kept for the backward pass."""
+class _Recomputed(nn.Module):
+    """Keeps for the backward pass of a class it is put before no more than the input."""
 
     def forward(self, x_BNC: Tensor) -> Tensor:
         """Map (..., in_channels) to (..., out_channels), each node by itself."""
         y_BNC: Tensor = checkpoint(super().forward, x_BNC, use_reentrant=False, preserve_rng_state=False)
         return y_BNC
+
+
+class RecomputedMLP(_Recomputed, ResidualMLP):
+    """A `ResidualMLP` of which the input alone is kept for the backward pass."""
+
+
+class RecomputedGatedMLP(_Recomputed, GatedMLP):
+    """A `GatedMLP` of which the input alone is kept for the backward pass."""
+
+
+_RECOMPUTED: dict[type[nn.Module], type[nn.Module]] = {
+    ResidualMLP: RecomputedMLP,
+    GatedMLP: RecomputedGatedMLP,
+}
 
 
 def checkpoint_blocks(model: FLARE) -> FLARE:
@@ -50,7 +65,7 @@ def checkpoint_blocks(model: FLARE) -> FLARE:
     >>> model = checkpoint_blocks(FLARE(FLAREConfig(in_channels=3, out_channels=1)))
     """
     for module in model.blocks.modules():
-        if type(module) is ResidualMLP:
+        if type(module) in _RECOMPUTED:
             # The class, not an attribute: copies of the model have to run their own weights.
-            module.__class__ = RecomputedMLP
+            module.__class__ = _RECOMPUTED[type(module)]
     return model

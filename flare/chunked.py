@@ -91,7 +91,7 @@ def encode_chunked(
     Tensor, (B, H, M, D)
         Latent tokens, of the dtype of `v_BHND`; the same in every process of the group.
     """
-    z_BHMD: Tensor = _Encode.apply(q_BHMD, k_BHND, v_BHND, mask_BN, scale, chunk, group)  # type: ignore[no-untyped-call]
+    z_BHMD: Tensor = _Encode.apply(q_BHMD, k_BHND, v_BHND, mask_BN, scale, chunk, group)
     return z_BHMD
 
 

@@ -130,7 +130,7 @@ def sum_over_ranks(x: Tensor, group: ProcessGroup) -> Tensor:
 
     Right for what every rank goes on to compute alike, such as the loss.
     """
-    total: Tensor = _SumOverRanks.apply(x, group)  # type: ignore[no-untyped-call]
+    total: Tensor = _SumOverRanks.apply(x, group)
     return total
 
 

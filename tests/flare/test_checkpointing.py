@@ -1,6 +1,7 @@
 """Recomputed activations: the same numbers from less memory."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -39,7 +40,9 @@ def kept_numbers(model: FLARE, x_BNC: Tensor) -> int:
     return size // x_BNC.element_size()
 
 
-def test_outputs_and_gradients_stay(model: FLARE) -> None:
+@pytest.mark.parametrize("feed_forward", ["residual", "geglu"])
+def test_outputs_and_gradients_stay(feed_forward: str) -> None:
+    model = FLARE(dataclasses.replace(SMALL, mixer="flare++", feed_forward=feed_forward)).double()
     x_BNC = torch.randn(2, 30, 3, dtype=torch.float64)
     less = checkpoint_blocks(copy.deepcopy(model))
     assert_close(less(x_BNC), model(x_BNC))

@@ -1,5 +1,7 @@
 """Attention in parts against the plain pair of attention calls, and prediction in parts."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -116,9 +118,19 @@ def make_model(config: FLAREConfig = SMALL) -> FLARE:
     return model
 
 
+FAMILY = {
+    "flare": SMALL,
+    "flare++": dataclasses.replace(SMALL, mixer="flare++"),
+    "normed queries and keys": dataclasses.replace(SMALL, mixer="flare++", qk_norm=True, norm="rms"),
+    "latent blocks": dataclasses.replace(SMALL, latent_blocks=1, shared_latents=True),
+    "wide and gated": dataclasses.replace(SMALL, projection_ratio=1.5, feed_forward="geglu"),
+}
+
+
+@pytest.mark.parametrize("config", FAMILY.values(), ids=FAMILY.keys())
 @pytest.mark.parametrize("chunk", [1, 9, 60, 1000])
-def test_prediction_in_chunks_agrees_with_the_model(chunk: int) -> None:
-    model = make_model().double()
+def test_prediction_in_chunks_agrees_with_the_model(config: FLAREConfig, chunk: int) -> None:
+    model = make_model(config).double()
     x_BNC = torch.randn(2, 60, 3, dtype=torch.float64)
     mask_BN = ragged_mask(60)
     x_BNC[~mask_BN] = torch.nan
@@ -134,6 +146,13 @@ def test_prediction_in_chunks_under_autocast() -> None:
         whole, chunked = model(x_BNC), predict_chunked(model, x_BNC, chunk=64)
     assert chunked.dtype == whole.dtype
     assert torch.linalg.norm(chunked - whole) < 0.02 * torch.linalg.norm(whole)
+
+
+def test_prediction_in_chunks_with_a_condition() -> None:
+    model = make_model(dataclasses.replace(SMALL, condition_channels=3)).double()
+    x_BNC, condition_BK = torch.randn(2, 60, 3).double(), torch.randn(2, 3).double()
+    predicted = predict_chunked(model, x_BNC, condition_BK=condition_BK, chunk=9)
+    assert_close(predicted, model(x_BNC, condition_BK=condition_BK).detach())
 
 
 def test_prediction_in_chunks_checks_its_input() -> None:

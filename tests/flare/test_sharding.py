@@ -1,5 +1,6 @@
 """One case over several gloo processes against the same case in one."""
 
+import dataclasses
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,6 @@ from torch.testing import assert_close
 from flare import FLARE, FLAREConfig
 from flare.batch import zero_padding
 from flare.checkpointing import checkpoint_blocks
-from flare.routing import gather, route
 from flare.sharding import local_nodes, sum_gradients, sum_over_ranks, token_group, token_sharding
 
 SMALL = FLAREConfig(in_channels=3, out_channels=2, channels=16, num_blocks=2, num_heads=2, num_latents=6)
@@ -66,9 +66,11 @@ def whole_case(model: FLARE, x: Tensor, target: Tensor, mask: Tensor | None) -> 
     return y_BNO.detach(), [g.clone() for g in gradients_of(model)]
 
 
-def check_model(group: ProcessGroup, nodes: int, mask: Tensor | None = None) -> None:
+def check_model(
+    group: ProcessGroup, nodes: int, mask: Tensor | None = None, config: FLAREConfig = SMALL
+) -> None:
     """Outputs and gradients of a sharded case equal those of the whole one."""
-    model = make_model()
+    model = make_model(config)
     x, target = make_case(nodes)
     expected, expected_gradients = whole_case(model, x, target, mask)
 
@@ -80,30 +82,6 @@ def check_model(group: ProcessGroup, nodes: int, mask: Tensor | None = None) -> 
     relative_error(y, target[:, local], group).backward()
     sum_gradients(model, group)
     assert_close(gradients_of(model), expected_gradients, rtol=1e-9, atol=1e-11)
-
-
-def check_queries_from_nodes(group: ProcessGroup) -> None:
-    """Queries that are latent tokens themselves, as in FLARE++."""
-    torch.manual_seed(2)
-    seed_q, (k, v, k_seed, v_seed) = torch.randn(2, 3, 5, 4).double(), torch.randn(4, 2, 3, 21, 4).double()
-    weight = torch.randn(2, 3, 21, 4).double()
-
-    def mix(nodes: slice) -> tuple[Tensor, list[Tensor]]:
-        inputs = [seed_q, *(t[:, :, nodes] for t in (k, v, k_seed, v_seed))]
-        leaves = [t.detach().clone().requires_grad_() for t in inputs]
-        q = gather(leaves[0], *leaves[3:], None, 0.5)
-        y = route(q, *leaves[1:3], None, 0.5)
-        (y * weight[:, :, nodes]).sum().backward()
-        return y.detach(), [leaf.grad for leaf in leaves]
-
-    expected, (expected_q, *expected_nodes) = mix(slice(None))
-    local = local_nodes(21, group)
-    with token_sharding(group):
-        y, (grad_q, *grad_nodes) = mix(local)
-    dist.all_reduce(grad_q, group=group)
-    assert_close(y, expected[:, :, local])
-    assert_close(grad_q, expected_q)
-    assert_close(grad_nodes, [g[:, :, local] for g in expected_nodes])
 
 
 def check_half_precision(group: ProcessGroup) -> None:
@@ -199,7 +177,7 @@ def run_rank(rank: int, ranks: int, rendezvous: str) -> None:
     first_slice_is_padding = torch.arange(23) >= torch.tensor([[12], [2]])
     check_model(group, 23, first_slice_is_padding)
     check_model(group, 23, ~first_slice_is_padding)
-    check_queries_from_nodes(group)
+    check_model(group, 23, config=dataclasses.replace(SMALL, mixer="flare++", qk_norm=True, latent_blocks=1))
     check_half_precision(group)
     check_recomputation(group)
     check_payload_is_independent_of_nodes(group)
