@@ -45,9 +45,10 @@ _RECOMPUTED: dict[type[nn.Module], type[nn.Module]] = {
 def checkpoint_blocks(model: FLARE) -> FLARE:
     """Have every block recompute the inside of its MLPs in the backward pass.
 
-    Outputs and gradients stay what they are, and so do parameters and their names.  With 51 200 nodes,
-    8 blocks of 64 channels in float32, training needs FIGURE of the memory and FIGURE times the time
-    on two x86 cores.
+    Outputs and gradients stay what they are, and so do parameters and their names.  With 51 200 nodes
+    and 8 blocks of 64 channels in float32, a training step needs 1.3 in place of 3.7 GB, and about 1.2
+    times the processor time on x86.  (Measured with ``MALLOC_MMAP_THRESHOLD_=65536``; by default glibc
+    keeps freed activations of this size in its heap, and the peak is the same with and without.)
 
     Parameters
     ----------

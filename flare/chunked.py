@@ -186,7 +186,7 @@ class _Encode(torch.autograd.Function):
         return latents.z_BHMD.to(v.dtype)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_z: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, mask, z, log_normaliser = ctx.saved_tensors
         grad_z = grad_z.to(z.dtype, memory_format=torch.contiguous_format, copy=True)
