@@ -18,6 +18,7 @@ from flare.mixer import MIXERS
 from flare.mlp import ResidualMLP, make_feed_forward, make_norm
 from flare.packed import case_lengths, check_packed, spread
 from flare.pretrained import load_pretrained, write_pretrained
+from flare.sharding import token_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +118,7 @@ class FLARE(nn.Module):
             node is not finite.  The latter two are looked for in host memory and uncompiled only, see
             `flare.check_no_empty_case`.
         """
-        check_batch(x_BNC, mask_BN, self.config.in_channels)
+        check_batch(x_BNC, mask_BN, self.config.in_channels, sharded=token_group() is not None)
         self._check_values(x_BNC, mask_BN, condition_BK, x_BNC.shape[0])
         h_BNC = self.in_proj(zero_padding(x_BNC, mask_BN))
         if condition_BK is not None:

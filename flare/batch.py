@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def check_batch(x_BNC: Tensor, mask_BN: Tensor | None, in_channels: int) -> None:
+def check_batch(
+    x_BNC: Tensor, mask_BN: Tensor | None, in_channels: int, *, sharded: bool = False
+) -> None:
     """Raise unless input and mask belong together.
 
     Shapes, dtypes and devices are checked always.  That no case is empty is checked where the
@@ -30,6 +32,8 @@ def check_batch(x_BNC: Tensor, mask_BN: Tensor | None, in_channels: int) -> None
         True on real nodes; None if all are.
     in_channels : int
         The C that the model takes.
+    sharded : bool
+        Whether these are a slice of the nodes, which may have none of a case.
 
     Raises
     ------
@@ -38,7 +42,7 @@ def check_batch(x_BNC: Tensor, mask_BN: Tensor | None, in_channels: int) -> None
     """
     if x_BNC.ndim != 3 or x_BNC.shape[2] != in_channels:
         raise ValueError(f"input has shape {tuple(x_BNC.shape)}; expected (cases, nodes, {in_channels})")
-    if x_BNC.shape[1] == 0:
+    if x_BNC.shape[1] == 0 and not sharded:
         raise ValueError("input has no nodes; leave empty cases out of the batch")
     if not x_BNC.is_floating_point():
         raise ValueError(f"input is {x_BNC.dtype}; expected a floating-point dtype")
@@ -50,7 +54,7 @@ def check_batch(x_BNC: Tensor, mask_BN: Tensor | None, in_channels: int) -> None
         raise ValueError(f"mask is {mask_BN.dtype}; expected torch.bool, True on real nodes")
     if mask_BN.device != x_BNC.device:
         raise ValueError(f"mask is on {mask_BN.device}, input on {x_BNC.device}; move one of them")
-    if mask_BN.device.type == "cpu" and not torch.compiler.is_compiling():
+    if mask_BN.device.type == "cpu" and not sharded and not torch.compiler.is_compiling():
         check_no_empty_case(mask_BN)
 
 

@@ -15,27 +15,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
 from flare import FLARE, FLAREConfig
-from flare.batch import zero_padding
 from flare.checkpointing import checkpoint_blocks
 from flare.sharding import local_nodes, sum_gradients, sum_over_ranks, token_group, token_sharding
 
 SMALL = FLAREConfig(in_channels=3, out_channels=2, channels=16, num_blocks=2, num_heads=2, num_latents=6)
 
 
-class UncheckedFLARE(FLARE):
-    """Takes the slice of a rank that holds no node of a case."""
-
-    def forward(self, x_BNC: Tensor, mask_BN: Tensor | None = None) -> Tensor:
-        h_BNC = self.in_proj(zero_padding(x_BNC, mask_BN))
-        for block in self.blocks:
-            h_BNC = block(h_BNC, mask_BN)
-        return zero_padding(self.out_proj(h_BNC), mask_BN)
-
-
 def make_model(config: FLAREConfig = SMALL) -> FLARE:
     """Build the same model in every process, its attention far from uniform."""
     torch.manual_seed(0)
-    model = UncheckedFLARE(config).double()
+    model = FLARE(config).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.15)
