@@ -35,6 +35,8 @@ LOCAL_SETTINGS = {
     "distributed.scheduler.worker-ttl": None,
     # Or a process that happens to be down 15 s after it last was would never be started again.
     "distributed.deploy.lost-worker-timeout": "1000 days",
+    # Ctrl-C reaches the whole process group; the workers are ended from here, without a traceback of each.
+    "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"],
 }
 
 
