@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 from tqdm import tqdm
@@ -20,20 +22,21 @@ from lpbf_dataset.sources.netfabb import NetfabbSource
 from lpbf_dataset.store.amend import replace_variables
 from lpbf_dataset.store.reader import open_dataset
 from lpbf_dataset.store.remote import check_target, is_remote, publish
+from lpbf_dataset.store.replacement import restore
 from pipelines.console import EXIT_INCOMPLETE, UserError, add_verbosity, run_command, set_verbosity
 from pipelines.simulate import SimulateOptions, run_simulations
 from pipelines.sources import Sources, find_sources, procedural_parts
 from pipelines.thumbnails import thumbnail_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
-    import pandas as pd
     from jsonargparse import Namespace
     from numpy.typing import NDArray
 
-    from lpbf_dataset.build.pipeline import Outcome
+    from lpbf_dataset.build import BuildResult
+    from lpbf_dataset.build.gather import Outcome
     from lpbf_dataset.case import Case
 
 
@@ -47,8 +50,21 @@ def build_parser() -> ArgumentParser:
         "release), which the embedded solver simulates, or, without a source, from procedural parts.",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
-    parser.add_argument("sources", nargs="*", type=str, help="results or parts; none for procedural parts")
-    parser.add_argument("-o", "--output", type=str, default="", help="the store to write: a path or a URL")
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        type=str,
+        default=argparse.SUPPRESS,  # or none on the command line would override those of --config
+        help="results or parts; none for procedural parts",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=str,
+        default="",
+        help="the store to write: a path; or a URL, to which it is copied from NAME.upload in the working "
+        "folder, which is removed when all is there",
+    )
     parser.add_argument(
         "--dry_run", action="store_true", help="read the cases and tell what would be kept; write no store"
     )
@@ -79,47 +95,56 @@ def build_parser() -> ArgumentParser:
 def run(arguments: list[str] | None) -> int:
     """Build a store; return the exit code."""
     options = build_parser().parse_args(arguments)
+    options.sources = options.get("sources") or []
     set_verbosity(options)
     if options.recompute:
         return recompute_features(options)
     if not options.output:
         raise UserError("-o STORE: say where to write the store")
-    target = local_target(options.output)
-    found = find_sources(options.sources, target.with_suffix(".downloads"))
-    if not options.sources:
-        found = Sources(parts=procedural_parts(options.count, options.seed))
-    found = simulated(found, options, target)
-    catalog = build(found, options, target)
-    failed = catalog[catalog["status"] == "failed"]
-    for case in failed.itertuples():
-        print(f"failed: {case.case_id} at {case.location}: {case.reason}", file=sys.stderr)
-    if not options.quiet:
-        print(f"{options.output}{' (dry run)' if options.dry_run else ''}: " + "\n".join(summary(catalog)))
-    if is_remote(options.output) and not options.dry_run:
+    if is_remote(options.output):
+        return build_remote(options)
+    return build_local(options, Path(options.output))
+
+
+def build_remote(options: Namespace) -> int:
+    """Build a store in the working folder and publish it at a URL; return the exit code.
+
+    The local copy has a name of its own, as a store that the user keeps here may well be named as that at
+    the URL.  It stays only where the upload fails, for the next run to go on with.
+    """
+    check_target(options.output)
+    name = options.output.rstrip("/").rpartition("/")[2]
+    target = Path(f"{name}.upload")
+    code = build_local(options, target)
+    if not options.dry_run:
         publish(
             target,
             options.output,
             progress=lambda names: tqdm(names, desc="upload", unit="file", disable=options.quiet),
         )
+        shutil.rmtree(target)
+    return code
+
+
+def build_local(options: Namespace, target: Path) -> int:
+    """Find or simulate the cases, build a store of them and tell what came of it; return the exit code."""
+    found = find_sources(options.sources, target.with_suffix(".downloads"))
+    if not options.sources:
+        found = Sources(parts=procedural_parts(options.count, options.seed))
+    result = build(simulated(found, options, target), options, target)
+    failed = result.catalog[result.catalog["status"] == "failed"]
+    for case in failed.itertuples():
+        print(f"failed: {case.case_id} at {case.location}: {case.reason}", file=sys.stderr)
+    if not options.quiet:
+        for warning in result.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        lines = summary(result.catalog)
+        print(f"{options.output}{' (dry run)' if options.dry_run else ''}: " + "\n".join(lines))
     return EXIT_INCOMPLETE if len(failed) else 0
 
 
-def local_target(output: str) -> Path:
-    """Return where the store is assembled: in place, or in the working folder before it goes to a URL.
-
-    Raises
-    ------
-    StoreError
-        If nothing can be written at the URL.
-    """
-    if not is_remote(output):
-        return Path(output)
-    check_target(output)
-    return Path(output.rstrip("/").rpartition("/")[2])
-
-
-def build(found: Sources, options: Namespace, target: Path) -> pd.DataFrame:
-    """Read the cases and write the store; return the catalog."""
+def build(found: Sources, options: Namespace, target: Path) -> BuildResult:
+    """Read the cases and write the store."""
 
     def progress(outcomes: Iterable[Outcome], count: int) -> Iterable[Outcome]:
         return tqdm(outcomes, desc="cases", unit="case", total=count, disable=options.quiet)
@@ -156,6 +181,7 @@ def recompute_features(options: Namespace) -> int:
     if len(options.sources) != 1 or options.output:
         raise UserError("--recompute changes a store in place: lpbf-build --recompute sdf STORE, without -o")
     store, threads = options.sources[0], os.cpu_count() or 1
+    restore(store)
 
     def compute(case: Case) -> dict[str, NDArray[np.generic]]:
         try:
@@ -164,17 +190,26 @@ def recompute_features(options: Namespace) -> int:
         except CaseError as error:
             raise UserError(f"{store}: case {case.case_id!r} has no features: {error.detail}") from error
 
-    count = len(open_dataset(store))
+    dataset = open_dataset(store)
+    count = len(dataset)
     replace_variables(
         store,
         FEATURE_VARIABLES,
         compute,
-        {"sdf_surface": "mesh"},
+        with_distances_to_mesh(dataset.attributes.get("build", {})),
         progress=lambda cases: tqdm(cases, desc="cases", unit="case", total=count, disable=options.quiet),
     )
     if not options.quiet:
         print(f"{store}: {', '.join(FEATURE_VARIABLES)} of {count} cases")
     return 0
+
+
+def with_distances_to_mesh(build: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of a build configuration that say so, wherever it says to what distances were taken."""
+    changed: dict[str, Any] = {"sdf_surface": "mesh"}
+    if "extraction" in build:
+        changed["extraction"] = {**build["extraction"], "sdf_surface": "mesh"}
+    return changed
 
 
 def main(arguments: list[str] | None = None) -> None:

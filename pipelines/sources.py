@@ -12,6 +12,7 @@ from lpbf_dataset.sources.base import SourceError
 from lpbf_dataset.sources.netfabb import NetfabbSource
 from lpbf_dataset.sources.npz import NpzSource
 from lpbf_dataset.sources.part_files import discover_parts
+from lpbf_dataset.store.replacement import restore
 from pipelines.simulate import require_unique_names
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def find_sources(names: Sequence[str], downloads: Path) -> Sources:
 
 
 def _add(path: Path, found: Sources) -> None:
+    restore(path)
     if (path / "zarr.json").is_file():
         found.results.append(StoreSource(path))
         return

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from lpbf_dataset.build.extraction import CaseRecord
+from lpbf_dataset.build.identity import as_text
 from lpbf_dataset.curation.rules import first_violation
 from lpbf_dataset.schema import STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lpbf_dataset.build.identity import CaseIdentity
     from lpbf_dataset.curation.rules import Rule
     from lpbf_dataset.schema import Split
-    from lpbf_dataset.sources.base import CaseError, RawCase
+    from lpbf_dataset.sources.base import CaseError
 
 TEXTS = (
     "case_id",
@@ -36,13 +39,13 @@ TEXTS = (
 
 
 def make_catalog(
-    outcomes: Sequence[tuple[RawCase, CaseRecord | CaseError]], rules: Sequence[Rule]
+    outcomes: Sequence[tuple[CaseIdentity, CaseRecord | CaseError]], rules: Sequence[Rule]
 ) -> pd.DataFrame:
     """Tabulate what became of each case.
 
     Parameters
     ----------
-    outcomes : sequence of (RawCase, CaseRecord or CaseError)
+    outcomes : sequence of (CaseIdentity, CaseRecord or CaseError)
         Every case found.
     rules : sequence of Rule
         In order; the first that a case violates rejects it.
@@ -53,26 +56,18 @@ def make_catalog(
         One row per case, by case id: the text columns `TEXTS`, ``value`` (of the statistic that a rule
         bounds, NaN where none rejected the case) and the statistics.  ``split`` is empty.
     """
-    rows = [_row(raw, outcome, rules) for raw, outcome in outcomes]
+    rows = [_row(identity, outcome, rules) for identity, outcome in outcomes]
     catalog = pd.DataFrame(rows, columns=[*TEXTS, "value", *STATISTICS])
     catalog = catalog.astype({"value": float, **{name: s.dtype for name, s in STATISTICS.items()}})
-    for name in TEXTS:
-        # Names in archives may hold bytes that are no text, which neither Zarr nor Parquet takes.
-        catalog[name] = [text.encode("utf-8", "backslashreplace").decode() for text in catalog[name]]
-    return catalog.sort_values(["case_id", "location"], ignore_index=True)
+    return catalog.sort_values(["case_id", "location", "reason"], ignore_index=True)
 
 
-def _row(raw: RawCase, outcome: CaseRecord | CaseError, rules: Sequence[Rule]) -> dict[str, object]:
-    row: dict[str, object] = dict.fromkeys(TEXTS, "") | {
-        "case_id": raw.case_id,
-        "design_id": raw.design_id,
-        "source": raw.source,
-        "location": raw.location,
-        "value": np.nan,
-    }
+def _row(identity: CaseIdentity, outcome: CaseRecord | CaseError, rules: Sequence[Rule]) -> dict[str, object]:
+    row: dict[str, object] = dict.fromkeys(TEXTS, "") | asdict(identity) | {"value": np.nan}
     if not isinstance(outcome, CaseRecord):
         unknown = {name: np.nan if s.dtype == "float64" else -1 for name, s in STATISTICS.items()}
-        return row | unknown | {"status": "failed", "failure": str(outcome.reason), "reason": str(outcome)}
+        reason = as_text(str(outcome))
+        return row | unknown | {"status": "failed", "failure": str(outcome.reason), "reason": reason}
     row |= {"content_hash": outcome.content_hash, **outcome.statistics}
     violation = first_violation(outcome.statistics, rules)
     if violation is None:

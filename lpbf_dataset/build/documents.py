@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from lpbf_dataset.build.options import BuildOptions
     from lpbf_dataset.case import Case
+    from lpbf_dataset.curation.leakage import Leakage
     from lpbf_dataset.curation.rules import Rule
     from lpbf_dataset.curation.splits import SplitMethod
+    from lpbf_dataset.store.reader import Dataset
 
 Thumbnail = Callable[["Case"], bytes]
 """Draws a case as PNG."""
@@ -36,7 +38,7 @@ COMPARED: tuple[SplitMethod, ...] = ("design", "random", "size", "largest", "tal
 
 def write_documents(
     folder: Path,
-    curation: Curation,
+    leakage: Leakage,
     rules: Sequence[Rule],
     options: BuildOptions,
     thumbnail: Thumbnail | None,
@@ -47,8 +49,8 @@ def write_documents(
     ----------
     folder : Path
         Folder of the store.
-    curation : Curation
-        What became of every case, without the tables that are made here.
+    leakage : Leakage
+        What its splits have in common.
     rules : sequence of Rule
         The rules by which cases were kept.
     options : BuildOptions
@@ -58,13 +60,7 @@ def write_documents(
     """
     store = open_dataset(folder)
     export_catalog(store, folder)
-    curation = replace(
-        curation,
-        sensitivity=sensitivity(curation.readable, rules),
-        split_comparison=compare_splits(
-            curation.kept, COMPARED, store.shape_descriptors(), options.seed, options.split_fractions
-        ),
-    )
+    curation = _curation(store, leakage, rules, options)
     drawn = sorted(set(extreme_cases(curation)) & set(store.case_ids))
     pictures = {case_id: thumbnail(store[case_id]) for case_id in drawn} if thumbnail else {}
     croissant = croissant_metadata(curation, catalog_sha256=_sha256(folder / CATALOG_FILE))
@@ -75,6 +71,17 @@ def write_documents(
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def _curation(store: Dataset, leakage: Leakage, rules: Sequence[Rule], options: BuildOptions) -> Curation:
+    made = Curation(store.catalog(), rules, leakage=leakage, attributes=store.attributes)
+    return replace(
+        made,
+        sensitivity=sensitivity(made.readable, rules),
+        split_comparison=compare_splits(
+            made.kept, COMPARED, store.shape_descriptors(), options.seed, options.split_fractions
+        ),
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""One case read, measured and laid ready, so that it need not be read again."""
+"""One case laid ready for a store, so that it need not be read again."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpbf_dataset.case import Case
+from lpbf_dataset.build.reading import file_faults, read_case, value_faults
 from lpbf_dataset.curation.rules import first_violation
 from lpbf_dataset.curation.shape import shape_descriptor
-from lpbf_dataset.curation.statistics import case_statistics
-from lpbf_dataset.features import SdfSurface, geometry_features, mesh_surface
-from lpbf_dataset.mesh import unique_edges
-from lpbf_dataset.schema import FEATURE_VARIABLES
 from lpbf_dataset.sources.base import CaseError, FailureReason
 from lpbf_dataset.store.case_rows import SpooledRows, spool_case, spooled_facts
-from lpbf_dataset.store.layout import StoreError
 from lpbf_dataset.store.validate import check_case
 
 if TYPE_CHECKING:
@@ -27,42 +22,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lpbf_dataset.build.identity import CaseIdentity
+    from lpbf_dataset.build.reading import Extraction
+    from lpbf_dataset.case import Case
     from lpbf_dataset.curation.rules import Rule
     from lpbf_dataset.schema import RaggedDim
     from lpbf_dataset.sources.base import RawCase
     from lpbf_dataset.store.case_rows import CaseRows
-
-EXTRACTION_VERSION = 1
-"""Raised when the same case would be read into other arrays or statistics, so that none is taken over."""
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """How the arrays of a case are made.
-
-    Parameters
-    ----------
-    fields : tuple of str
-        Simulated nodal fields.
-    sdf_surface : {"mesh", "stl"}
-        Surface to which the distances are taken.
-    version : int
-        That of the program text.
-    """
-
-    fields: tuple[str, ...]
-    sdf_surface: SdfSurface = "mesh"
-    version: int = EXTRACTION_VERSION
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Nodal variables besides the mesh: fields and features."""
-        return (*self.fields, *FEATURE_VARIABLES)
-
-    def covers(self, wanted: Extraction) -> bool:
-        """Tell whether what was made so serves where something else is wanted."""
-        alike = (self.sdf_surface, self.version) == (wanted.sdf_surface, wanted.version)
-        return alike and set(wanted.fields) <= set(self.fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +66,8 @@ class Task:
 
     Parameters
     ----------
+    identity : CaseIdentity
+        What it is called.
     raw : RawCase
         The case as its source holds it.
     extraction : Extraction
@@ -112,6 +80,7 @@ class Task:
         What an earlier build found out.
     """
 
+    identity: CaseIdentity
     raw: RawCase
     extraction: Extraction
     rules: Sequence[Rule]
@@ -138,75 +107,52 @@ def extract(task: Task) -> CaseRecord | CaseError:
         If its arrays cannot be written, for example on a full disk.
     """
     try:
-        content_hash = task.raw.content_hash()
-        if task.earlier and task.earlier.content_hash == content_hash and task.earlier.serves(task.rules):
-            return task.earlier
-        path = task.spool / f"{_key(task, content_hash)}.safetensors"
-        spooled = _spooled(path, content_hash)
-        if spooled and spooled.serves(task.rules):
-            return spooled
-        case = read_case(task.raw, task.extraction)
-        counts = _checked(case, task.extraction.variables)
+        return _extract(task)
     except CaseError as error:
         return error
-    facts = {"counts": counts, "statistics": dict(case.statistics), "descriptor": None}
+
+
+def _extract(task: Task) -> CaseRecord:
+    with file_faults(task.raw):
+        content_hash = task.raw.content_hash()
+    if task.earlier and task.earlier.content_hash == content_hash and task.earlier.serves(task.rules):
+        return task.earlier
+    path = task.spool / f"{_key(task, content_hash)}.safetensors"
+    spooled = _spooled(path, content_hash)
+    if spooled and spooled.serves(task.rules):
+        return spooled
+    case = read_case(task.raw, task.extraction)
+    facts: dict[str, Any] = {
+        "counts": _counts(case, task.extraction.variables),
+        "statistics": dict(case.statistics),
+        "descriptor": None,
+    }
     if first_violation(case.statistics, task.rules):
         spool_case(path, {}, facts)
     else:
-        facts["descriptor"] = shape_descriptor(case.points, case.cells).tolist()
+        facts["descriptor"] = _descriptor(case).tolist()
         spool_case(path, case.variables, facts)
     return _of_facts(facts, content_hash, path)
 
 
-def read_case(raw: RawCase, extraction: Extraction) -> Case:
-    """Read the final state of one case, with mesh edges, geometry features and statistics.
-
-    Parameters
-    ----------
-    raw : RawCase
-        The case as its source holds it.
-    extraction : Extraction
-        What to read and to compute.
-
-    Returns
-    -------
-    Case
-        Not yet assigned to a split.
-
-    Raises
-    ------
-    CaseError
-        If the case cannot be read, lacks one of the fields, or its mesh is unsound.
-    """
-    step = raw.final_step(extraction.fields)
-    if absent := [name for name in extraction.fields if name not in step.fields]:
-        raise CaseError(FailureReason.MISSING_FILE, f"{raw.location} has no {', '.join(absent)}")
-    part = raw.surface()
-    if part is None and extraction.sdf_surface == "stl":
-        raise CaseError(FailureReason.SURFACE_MISMATCH, f"{raw.location} has no STL to measure distances to")
-    surface = mesh_surface(step.points, step.cells)
-    reference = part if extraction.sdf_surface == "stl" else None
-    variables: dict[str, NDArray[np.generic]] = {
-        "points": step.points,
-        "cells": step.cells,
-        **{name: step.fields[name] for name in extraction.fields},
-        **geometry_features(step.points, step.cells, surface, reference),
-        "edges": unique_edges(step.cells, len(step.points)),
-    }
-    statistics = case_statistics(variables, part, surface)
-    return Case(raw.case_id, raw.design_id, raw.source, variables, statistics=statistics)
-
-
-def _checked(case: Case, variables: Sequence[str]) -> dict[RaggedDim, int]:
-    try:
+def _counts(case: Case, variables: Sequence[str]) -> dict[RaggedDim, int]:
+    with value_faults():
         return check_case(case, variables)
-    except StoreError as error:
-        raise CaseError(FailureReason.MALFORMED_FILE, str(error)) from error
+
+
+def _descriptor(case: Case) -> NDArray[np.float64]:
+    descriptor = shape_descriptor(case.points, case.cells)
+    if not np.isfinite(descriptor).all():
+        raise CaseError(
+            FailureReason.INVALID_MESH, "the part is so thin, small or large that rounding hides its shape"
+        )
+    return descriptor
 
 
 def _key(task: Task, content_hash: str) -> str:
     """Name of the file of a case: another one if its content or what is made of it is another."""
-    parts = [task.raw.source, task.raw.case_id, content_hash, asdict(task.extraction)]
+    identity = task.identity
+    parts = [identity.source, identity.case_id, content_hash, asdict(task.extraction)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lpbf_dataset.build.extraction import CaseRecord, Extraction
+from lpbf_dataset.build.extraction import CaseRecord
+from lpbf_dataset.build.reading import Extraction
 from lpbf_dataset.schema import RAGGED_DIMS, STATISTICS, field_names
 from lpbf_dataset.sources.base import CaseError, FailureReason, SourceError
 from lpbf_dataset.store.case_rows import StoredRows
 from lpbf_dataset.store.layout import StoreError
+from lpbf_dataset.store.manifest import MANIFEST, StoreFiles, read_manifest
 from lpbf_dataset.store.reader import open_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from os import PathLike
 
     import pandas as pd
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from lpbf_dataset.schema import RaggedDim
     from lpbf_dataset.sources.base import Step, Surface
     from lpbf_dataset.store.reader import Dataset
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,37 +102,54 @@ class StoreSource:
             raise SourceError(f"{path} does not say how it was built; build anew from the raw results")
 
     def check(self, wanted: Extraction) -> None:
-        """Raise `SourceError` unless the store was made as is wanted now."""
+        """Check that the cases can be taken over: they were made as is wanted now, and are whole.
+
+        Raises
+        ------
+        SourceError
+            If not.
+        """
         assert self.extraction is not None
         if not self.extraction.covers(wanted):
             raise SourceError(
-                f"{self._path} holds {self.extraction}, but {wanted} is wanted: "
+                f"{self._path} holds {self.extraction}, but wanted are {wanted}: "
                 "choose the same options or build from the raw results"
             )
+        try:
+            _check_whole(self._path)
+        except StoreError as error:
+            raise SourceError(str(error)) from error
 
     def cases(self) -> Iterator[StoredCase]:
-        """Yield the cases of the catalog, kept or not."""
+        """Yield the cases of the catalog, those that could be read first: a duplicate may bear their name."""
         records = _records(self._store)
         fields = tuple(name for name in field_names(include_optional=True) if name in self._store.variables)
-        for row in self._store.catalog().itertuples():
-            error = CaseError(
-                FailureReason.NOT_STORED,
-                f"rejected ({row.reason}) when {self._path} was built, so it is not in there: "
-                f"build from {row.location}",
-            )
-            if row.status == "failed":
-                reason, _, detail = str(row.reason).partition(": ")
-                error = CaseError(FailureReason(reason), detail)
+        catalog = self._store.catalog()
+        texts = catalog.iloc[(catalog["status"] == "failed").argsort(kind="stable")].astype(str)
+        rows: list[dict[str, str]] = texts.to_dict("records")  # type: ignore[assignment]
+        for row in rows:
+            has_failed = row["status"] == "failed"
             yield StoredCase(
-                str(row.case_id),
-                str(row.design_id),
-                str(row.source),
-                str(row.location),
-                str(row.content_hash),
+                row["case_id"],
+                row["design_id"],
+                row["source"],
+                row["location"],
+                row["content_hash"],
                 fields,
-                records.get(str(row.case_id)),
-                error,
+                None if has_failed else records[row["case_id"]],
+                _failure(row) if has_failed else self._absence(row),
             )
+
+    def _absence(self, row: Mapping[str, str]) -> CaseError:
+        return CaseError(
+            FailureReason.NOT_STORED,
+            f"rejected ({row['reason']}) when {self._path} was built, so it is not in there: "
+            f"build from {row['location']}",
+        )
+
+
+def _failure(row: Mapping[str, str]) -> CaseError:
+    return CaseError(FailureReason(row["failure"]), row["reason"].partition(": ")[2])
 
 
 def earlier_records(store: Path, wanted: Extraction) -> dict[str, CaseRecord]:
@@ -143,44 +165,62 @@ def earlier_records(store: Path, wanted: Extraction) -> dict[str, CaseRecord]:
     Returns
     -------
     dict of str to CaseRecord
-        By case id; empty if there is no store or not one made alike.
+        By case id; empty if there is no store, or not one made alike that is whole.
     """
     if not store.exists():
         return {}
     try:
         dataset = open_dataset(store)
         extraction = _extraction(dataset)
-        return _records(dataset) if extraction and extraction.covers(wanted) else {}
-    except (StoreError, KeyError):
-        # A damaged store is about to be replaced: nothing of it is taken over.
+        if extraction is None or not extraction.covers(wanted):
+            return {}
+        _check_whole(store)
+        return _records(dataset)
+    except StoreError as error:
+        logger.warning("%s is damaged, so every case is read again: %s", store, error)
         return {}
 
 
+def _check_whole(store: Path) -> None:
+    """Raise `StoreError` unless every file of the Zarr hierarchy is as it was written.
+
+    What is damaged would otherwise go into the new store and be sound by its checksums.
+    """
+    files = StoreFiles(store)
+    sizes, records = files.sizes(), read_manifest(files)
+    if records is None:
+        raise StoreError(f"{store} has no {MANIFEST}")
+    for name, record in records.items():
+        if "/" not in name and name != "zarr.json":
+            continue  # a document, which nothing is taken from
+        if sizes.get(name) != record.size or files.sha256(name) != record.sha256:
+            raise StoreError(f"{store} is damaged: {name} is not as it was written; see lpbf-verify --deep")
+
+
 def _extraction(store: Dataset) -> Extraction | None:
-    made = store.attributes.get("build", {}).get("extraction")
-    if not made or not set(made["fields"]) <= set(store.variables):
+    """Tell how a store was made, if it says so and was made by `build_store`."""
+    try:
+        made = store.attributes["build"]["extraction"]
+        extraction = Extraction(tuple(made["fields"]), made["sdf_surface"], made["version"])
+    except (KeyError, TypeError):
         return None
-    return Extraction(tuple(made["fields"]), made["sdf_surface"], made["version"])
+    return extraction if set(extraction.variables) <= set(store.variables) else None
 
 
 def _records(store: Dataset) -> dict[str, CaseRecord]:
     catalog = store.catalog()
-    known = catalog[catalog["status"].isin(["kept", "rejected"])]
-    hashes = dict(zip(known["case_id"], known["content_hash"], strict=True))
-    names = [name for name in STATISTICS if name in known]
-    statistics = {row["case_id"]: {name: row[name] for name in names} for row in known.to_dict("records")}
+    known = catalog[catalog["status"] != "failed"]
     rows = _rows(store)
     descriptors = store.shape_descriptors()
-    return {
-        str(case_id): CaseRecord(
-            str(hashes[case_id]),
-            rows[case_id][0] if case_id in rows else {},
-            statistics[case_id],
-            descriptors.get(str(case_id)),
-            rows[case_id][1] if case_id in rows else None,
+    records = {}
+    for entry in known.to_dict("records"):
+        case_id = str(entry["case_id"])
+        counts, stored = rows.get(case_id, ({}, None))
+        statistics = {name: entry[name] for name in STATISTICS}
+        records[case_id] = CaseRecord(
+            str(entry["content_hash"]), counts, statistics, descriptors.get(case_id), stored
         )
-        for case_id in known["case_id"]
-    }
+    return records
 
 
 def _rows(store: Dataset) -> dict[str, tuple[dict[RaggedDim, int], StoredRows]]:

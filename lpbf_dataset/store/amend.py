@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zarr
@@ -61,20 +59,16 @@ def replace_variables(
         raise StoreError(f"{path} is remote: variables are replaced in a local store; copy it here first")
     store = open_dataset(path)
     with Replacement(path) as replacement:
-        replacement.create_spool()
-        try:
-            members: list[Member] = []
-            for case in progress(store.read(case_id, ("points", "cells")) for case_id in store.case_ids):
-                values = compute(case)
-                check_rows(case.case_id, values, names, case.node_count)
-                rows = SpooledRows(replacement.spool / f"{len(members)}.safetensors")
-                spool_case(rows.path, values, {})
-                members.append(
-                    Member(case.case_id, case.design_id, case.source, {"node": case.node_count}, rows)
-                )
+        replacement.create_scratch()
+        members: list[Member] = []
+        for case in progress(store.read(case_id, ("points", "cells")) for case_id in store.case_ids):
+            values = compute(case)
+            check_rows(case.case_id, values, names, case.node_count)
+            rows = SpooledRows(replacement.scratch / f"{len(members)}.safetensors")
+            spool_case(rows.path, values, {})
+            members.append(Member(case.case_id, case.design_id, case.source, {"node": case.node_count}, rows))
+        with replacement.writing():
             _exchange(replacement, names, members, set(store.train.case_ids), build)
-        finally:
-            shutil.rmtree(replacement.spool, ignore_errors=True)
         replacement.commit()
 
 
@@ -86,10 +80,7 @@ def _exchange(
     build: Mapping[str, Any],
 ) -> None:
     """Make the store anew beside itself, with other variables of these names."""
-    try:
-        replacement.link_target(leave_out=set(names))
-    except OSError as error:
-        raise StoreError(f"cannot write {Path(replacement.folder)}: {error.strerror}") from error
+    replacement.link_target(leave_out=set(names))
     group = zarr.open_group(replacement.folder, mode="r+", use_consolidated=False)
     moments = write_variables(
         replacement.folder, group, names, members, [member.case_id in training for member in members]

@@ -155,4 +155,6 @@ def consolidate(group: zarr.Group) -> None:
     with warnings.catch_warnings():
         # zarr-python and xarray read it, others pass over it.
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
+        # The documents of a store are no part of the hierarchy.
+        warnings.filterwarnings("ignore", "Object at .* is not recognized", ZarrUserWarning)
         zarr.consolidate_metadata(group.store)

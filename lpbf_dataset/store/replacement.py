@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +15,7 @@ from lpbf_dataset.schema import LAYOUT
 from lpbf_dataset.store.layout import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from os import PathLike
     from types import TracebackType
 
@@ -25,12 +27,13 @@ class Replacement:
     ...     write_everything(replacement.folder)
     ...     replacement.commit()
 
-    The folder is ``.<name>.partial``, and `spool` one beside it for cases under way.  Leaving the ``with``
-    block removes the former unless it was committed.  What a killed process left behind is cleared away by
-    the next one: while a process works on a target it holds a lock on ``.<name>.lock``, which the operating
-    system releases when it dies.  `commit` moves an earlier store to ``.<name>.replaced`` for the moment
-    between two renames; a process killed in that moment leaves no store at the target, and the next one puts
-    the earlier one back.
+    All that belongs to the target lies beside it, hidden: `folder` in ``.<name>.partial``, `scratch` for what
+    is of no use to anybody else, and `spool` for cases that the next process goes on with if this one breaks
+    off.  Leaving the ``with`` block removes the first two, and the spool if it is empty.  What a killed
+    process left behind is cleared away by the next one: while a process works on a target it holds a lock on
+    ``.<name>.lock``, which the operating system releases when it dies.  `commit` moves an earlier store to
+    ``.<name>.replaced`` for the moment between two renames; a process killed in that moment leaves no store
+    at the target, and the next one, or `restore`, puts the earlier one back.
 
     Parameters
     ----------
@@ -48,6 +51,7 @@ class Replacement:
         self.target = Path(target).resolve()
         _check_replaceable(self.target)
         self.folder = self.beside("partial")
+        self.scratch = self.beside("scratch")
         self.spool = self.beside("cases")
         self._replaced = self.beside("replaced")
         self._lock = -1
@@ -71,14 +75,32 @@ class Replacement:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        with suppress(OSError):
+            self.spool.rmdir()
         self._release()
 
     def create_spool(self) -> None:
         """Make the folder for cases under way, or take over that of a killed process."""
-        try:
+        with self.writing():
             self.spool.mkdir(exist_ok=True)
+
+    def create_scratch(self) -> None:
+        """Make the folder for what only this process needs."""
+        with self.writing():
+            self.scratch.mkdir()
+
+    def clear_spool(self) -> None:
+        """Remove the cases under way, which are in the store now."""
+        shutil.rmtree(self.spool, ignore_errors=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn what the file system refuses, above all on a full disk, into a `StoreError`."""
+        try:
+            yield
         except OSError as error:
-            raise StoreError(f"cannot write {self.spool}: {error.strerror}") from error
+            raise StoreError(f"cannot write {self.target}: {error.strerror or error}") from error
 
     def link_target(self, leave_out: set[str]) -> None:
         """Fill the folder with the files of the target, as hard links where the file system has them.
@@ -99,21 +121,29 @@ class Replacement:
                 shutil.copy2(source, copy)
 
     def commit(self) -> None:
-        """Put the folder in the place of the target."""
+        """Put the folder in the place of the target.
+
+        Raises
+        ------
+        StoreError
+            If something that is not a store has come there meanwhile, or it cannot be renamed.
+        """
         _check_replaceable(self.target)
-        if not self.target.exists():
-            self.folder.rename(self.target)
-            return
-        self.target.rename(self._replaced)
-        try:
-            self.folder.rename(self.target)
-        except BaseException:
-            self._replaced.rename(self.target)
-            raise
-        shutil.rmtree(self._replaced)
+        with self.writing():
+            if not self.target.exists():
+                self.folder.rename(self.target)
+                return
+            self.target.rename(self._replaced)
+            try:
+                self.folder.rename(self.target)
+            except BaseException:
+                self._replaced.rename(self.target)
+                raise
+        shutil.rmtree(self._replaced, ignore_errors=True)
 
     def _clear_up(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
         if self._replaced.exists():
             if self.target.exists():
                 shutil.rmtree(self._replaced)
@@ -127,6 +157,27 @@ class Replacement:
             self._lock = -1
 
 
+def restore(target: str | PathLike[str]) -> None:
+    """Put the earlier store back where a process was killed in the moment in which it replaced it.
+
+    Parameters
+    ----------
+    target : path
+        A store, or where one should be.
+
+    Raises
+    ------
+    StoreError
+        If there is an earlier store to put back, but another process writes at `target`.
+    """
+    if Path(target).exists():
+        return
+    replacement = Replacement(target)
+    if replacement.beside("replaced").exists():
+        with replacement:
+            pass  # entering clears up
+
+
 def _acquire(path: Path, target: Path) -> int:
     """Lock a file, made if need be; return its descriptor."""
     while True:
@@ -137,8 +188,9 @@ def _acquire(path: Path, target: Path) -> int:
             os.close(descriptor)
             raise StoreError(f"another process is writing {target}; wait for it or stop it") from None
         # The holder before removes the file on its way out: then this lock is on a file of no name.
-        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
         os.close(descriptor)
 
 

@@ -254,7 +254,7 @@ def test_a_release_becomes_a_store_with_its_split(release, tmp_path):
     source = NpzSource(release)
     official = {case.case_id: case.official_split for case in source.cases()}
     options = BuildOptions(split="official", rules="none")
-    catalog = build_store([source], tmp_path / "s.zarr", options, official=official)
+    catalog = build_store([source], tmp_path / "s.zarr", options, official=official).catalog
     assert list(catalog["status"]) == ["kept", "kept"]
 
 

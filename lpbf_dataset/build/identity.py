@@ -1,0 +1,50 @@
+"""What a case is called, of what and by whom, and where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lpbf_dataset.sources.base import CaseError
+
+if TYPE_CHECKING:
+    from lpbf_dataset.sources.base import RawCase
+
+UNKNOWN_SOURCE = "unknown"
+"""Source of a case whose files do not tell."""
+
+
+@dataclass(frozen=True)
+class CaseIdentity:
+    """Names of a case, all of them text that can be stored.
+
+    Parameters
+    ----------
+    case_id, design_id, source, location : str
+        As in `lpbf_dataset.sources.base.RawCase`.
+    """
+
+    case_id: str
+    design_id: str
+    source: str
+    location: str
+
+
+def identify(raw: RawCase) -> CaseIdentity:
+    """Ask a case for its names, once: some of them are read from its files."""
+    try:
+        source = raw.source
+    except CaseError:
+        # Whatever is wrong with the files is told when the case is read.
+        source = UNKNOWN_SOURCE
+    return CaseIdentity(*map(as_text, (raw.case_id, raw.design_id, source, raw.location)))
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a name consists of characters, not of bytes that could not be decoded."""
+    return as_text(name) == name
+
+
+def as_text(name: str) -> str:
+    r"""Write bytes that are no text, which neither Zarr nor Parquet takes, as ``\udcff``."""
+    return name.encode("utf-8", "backslashreplace").decode()
