@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +94,12 @@ def with_report() -> None:
     """Write the whole report."""
 
 
+@pytest.fixture(scope="session")
+def fakes() -> SimpleNamespace:
+    """Return the classes of made-up cases and sources, for fixtures that outlive a test."""
+    return SimpleNamespace(FakeCase=FakeCase, FakeSource=FakeSource)
+
+
 @pytest.fixture
 def case() -> type[FakeCase]:
     """Return the class of made-up cases."""
@@ -156,3 +163,12 @@ def logged(tmp_path: Path) -> Callable[..., FakeCase]:
         return FakeCase(case_id, log=tmp_path / "log", **chosen)
 
     return make
+
+
+@pytest.fixture
+def box_part() -> Surface:
+    """Return the closed surface of a box of 2 x 1 x 1 mm, as that of a part."""
+    from trimesh.creation import box
+
+    solid = box(bounds=[(0, 0, 0), (2, 1, 1)])
+    return Surface(solid.triangles.astype(np.float32), "box.stl")
