@@ -139,7 +139,8 @@ def write_variables(
     written: dict[int, Moments] = {}
     for index, result in (engine or SerialEngine()).map(write_shard, shards):
         if isinstance(result, TaskError):
-            raise StoreError(f"cannot write {folder / shards[index].name}: {result.detail}")
+            # A worker that was killed, or was slow for a time meant for cases, is no reason to give up.
+            result = write_shard(shards[index])
         if result:
             written[index] = result
     merged: dict[str, Moments] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -108,7 +109,8 @@ def spool_case(path: Path, variables: Mapping[str, NDArray[np.generic]], facts: 
     except (OSError, SafetensorError) as error:
         raise StoreError(f"cannot write {path}: {error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def spooled_facts(path: Path) -> dict[str, Any] | None:
