@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import sys
 import zipfile
 
+import fsspec
 import numpy as np
 import pytest
 import xarray as xr
+from fsspec.config import conf
 
 import lpbf_dataset as lpbf
+from lpbf_dataset.store.verify import verify_store
 from pipelines import build, info
 
 
@@ -15,6 +21,45 @@ def exit_code(main, *arguments) -> int:
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in arguments])
     return stopped.value.code or 0
+
+
+@pytest.fixture(autouse=True)
+def _no_figures(request, monkeypatch):
+    """Leave out the report, whose figures take a second, except where it is what is tested."""
+    if "with_report" not in request.fixturenames:
+        monkeypatch.setattr("lpbf_dataset.build.documents.report_html", lambda *_: "<!DOCTYPE html>\n")
+        monkeypatch.setattr(build, "thumbnail_or_none", lambda: None)
+
+
+@pytest.fixture
+def with_report():
+    """Write the whole report."""
+
+
+@pytest.fixture(scope="module")
+def folder(step2, tmp_path_factory):
+    """Return a folder of eight copies of the real case, of four designs."""
+    folder = tmp_path_factory.mktemp("cases")
+    for index in range(8):
+        case = folder / f"2016{index // 2}_3742f394_{index}"
+        shutil.copytree(step2, case, copy_function=os.link)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(folder, tmp_path_factory):
+    """Return a store of `folder` that no test changes."""
+    store = tmp_path_factory.mktemp("built") / "s.zarr"
+    assert exit_code(build.main, folder, "-o", store, "-q") == 0
+    return store
+
+
+def one_line(capsys) -> str:
+    """Return what was said on standard error, if that is one line for an error."""
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +115,9 @@ def test_options_come_from_a_file_too(step2, tmp_path, capsys):
     config = tmp_path / "build.yaml"
     config.write_text(capsys.readouterr().out)
     assert exit_code(build.main, "--config", config) == 0
-    assert lpbf.open_dataset(tmp_path / "s.zarr").attributes["build"]["seed"] == 7
+    store = lpbf.open_dataset(tmp_path / "s.zarr")
+    assert store.attributes["build"]["seed"] == 7
+    assert store.case_ids == ("step2",)
 
 
 @pytest.mark.parametrize(
@@ -85,10 +132,7 @@ def test_a_bad_source_is_one_line_and_nothing_is_written(content, message, tmp_p
     elif content is not None:
         source.write_bytes(content)
     assert exit_code(build.main, source, "-o", tmp_path / "s.zarr") == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    assert message in error
+    assert message in one_line(capsys)
     assert not (tmp_path / "s.zarr").exists()
 
 
@@ -133,3 +177,193 @@ def test_recompute_wants_one_store_in_place(arguments, tmp_path, monkeypatch, ca
 def test_a_build_without_a_target_is_refused(step2, capsys):
     assert exit_code(build.main, step2) == 2
     assert "-o STORE" in capsys.readouterr().err
+
+
+def test_recomputed_distances_are_those_to_the_mesh(step2, tmp_path):
+    store = tmp_path / "s.zarr"
+    assert exit_code(build.main, step2, "-o", store, "-q", "--sdf-surface", "stl") == 0
+    to_part = lpbf.open_dataset(store)[0].sdf
+    assert exit_code(build.main, "--recompute", "sdf", store, "-q") == 0
+    configuration = lpbf.open_dataset(store).attributes["build"]
+    assert configuration["extraction"]["sdf_surface"] == configuration["sdf_surface"] == "mesh"
+    # Nothing of it serves where distances to the part are wanted.
+    assert exit_code(build.main, step2, "-o", store, "-q", "--sdf-surface", "stl") == 0
+    np.testing.assert_array_equal(lpbf.open_dataset(store)[0].sdf, to_part)
+
+
+def test_the_store_is_sound_and_alone(built):
+    assert verify_store(built, deep=True) == []
+    assert [path.name for path in built.parent.iterdir()] == ["s.zarr"]
+
+
+def test_leakage_is_warned_of(folder, tmp_path, capsys):
+    arguments = (folder, "-o", tmp_path / "s.zarr", "--split", "random", "--seed", "1")
+    assert exit_code(build.main, *arguments) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert "have a body of the same design in training" in warnings[0]
+    assert "near-duplicate by shape" in warnings[1]
+    assert exit_code(build.main, *arguments, "-q") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_dry_run_tells_and_writes_nothing(step2, tmp_path, capsys):
+    assert exit_code(build.main, step2, "-o", tmp_path / "s.zarr", "--dry-run") == 0
+    assert "s.zarr (dry run): kept 1 of 1 cases, 0 failed" in capsys.readouterr().out
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_a_file_of_splits(folder, built, tmp_path, capsys):
+    listed = tmp_path / "split.yaml"
+    names = sorted(path.name for path in folder.iterdir())
+    listed.write_text(f"test: ['{names[0]}']\ntrain: ['{names[1]}']\n")
+    arguments = (built, "-o", tmp_path / "s.zarr", "--split-file", listed)
+    assert exit_code(build.main, *arguments, "--split", "official") == 0
+    assert lpbf.open_dataset(tmp_path / "s.zarr").test.case_ids == (names[0],)
+    assert "warning: 6 cases are in no split of the list" in capsys.readouterr().err
+    assert exit_code(build.main, *arguments) == 2
+    assert "the split 'official' only" in one_line(capsys)
+
+
+class TestEarlierStores:
+    @pytest.fixture
+    def rules(self, tmp_path):
+        """Return a function that makes the file of a rule on the stress."""
+
+        def make(maximum):
+            path = tmp_path / "rules.yaml"
+            path.write_text(f"max_von_mises_stress: {maximum}\n")
+            return path
+
+        return make
+
+    @pytest.fixture
+    def two_cases(self, step2, tmp_path):
+        """Return a folder of the real case, and of the same with a tenth more stress."""
+        folder = tmp_path / "cases"
+        for name in ("real", "loud"):
+            shutil.copytree(step2, folder / name)
+        *_, last = sorted((folder / "loud" / "results").glob("*.svm.ens"))
+        contents = last.read_bytes()
+        # Three lines of 80 characters and the number of the part, then the values.
+        louder = 1.1 * np.frombuffer(contents, "<f4", offset=244)
+        last.write_bytes(contents[:244] + louder.astype("<f4").tobytes())
+        return folder
+
+    def test_other_rules_read_no_archive(self, two_cases, rules, tmp_path, capsys):
+        old, new = tmp_path / "old.zarr", tmp_path / "new.zarr"
+        assert exit_code(build.main, two_cases, "-o", old) == 0
+        assert "kept 2 of 2 cases" in capsys.readouterr().out
+        shutil.rmtree(two_cases)
+        assert exit_code(build.main, old, "-o", new, "--rules", rules(1700)) == 0
+        assert "kept 1 of 2 cases, 0 failed\n  1 rejected by max_von" in capsys.readouterr().out
+        assert exit_code(build.main, new, "-o", tmp_path / "third.zarr", "--rules", rules(1600), "-q") == 2
+        assert "kept 0 of 2 cases" in one_line(capsys)
+
+    def test_what_is_not_stored_is_listed(self, two_cases, rules, tmp_path, capsys):
+        old, new = tmp_path / "old.zarr", tmp_path / "new.zarr"
+        assert exit_code(build.main, two_cases, "-o", old, "--rules", rules(1700), "-q") == 0
+        assert capsys.readouterr().err == ""
+        assert exit_code(build.main, old, "-o", new, "-q") == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"failed: loud at {two_cases / 'loud'}: not_stored: rejected (max_von")
+        assert lpbf.open_dataset(new).case_ids == ("real",)
+
+    def test_one_that_was_built_otherwise_is_one_line(self, built, tmp_path, capsys):
+        assert exit_code(build.main, built, "-o", tmp_path / "s.zarr", "--sdf-surface", "stl") == 2
+        assert "build from the raw results" in one_line(capsys)
+
+    def test_one_that_was_being_replaced_when_its_process_was_killed(self, built, tmp_path):
+        store = tmp_path / "s.zarr"
+        shutil.copytree(built, tmp_path / ".s.zarr.replaced")
+        assert exit_code(build.main, store, "-o", store, "-q", "--seed", "5") == 0
+        assert lpbf.open_dataset(store).attributes["build"]["seed"] == 5
+        assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
+
+
+def test_a_full_disk_is_one_line(step2, tmp_path, capsys, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("lpbf_dataset.build.pipeline.write_manifest", refuse)
+    assert exit_code(build.main, step2, "-o", tmp_path / "s.zarr", "-q") == 2
+    assert "No space left on device" in one_line(capsys)
+
+
+def test_an_interruption_is_no_traceback(step2, tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lpbf_dataset.build.pipeline.write_manifest", interrupt)
+    assert exit_code(build.main, step2, "-o", tmp_path / "s.zarr", "-q") == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".s.zarr.cases"]
+
+
+class TestReport:
+    def test_pictures_where_something_can_draw(self, step2, tmp_path, with_report):
+        pytest.importorskip("pyvista")
+        assert exit_code(build.main, step2, "-o", tmp_path / "s.zarr", "-q") == 0
+        report = (tmp_path / "s.zarr" / "report.html").read_text()
+        assert "data:image/png;base64,iVBOR" in report
+
+    def test_none_without_the_extra(self, step2, tmp_path, with_report, monkeypatch):
+        for module in [name for name in sys.modules if name.startswith(("viz", "pyvista"))]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setitem(sys.modules, "pyvista", None)
+        assert exit_code(build.main, step2, "-o", tmp_path / "s.zarr", "-q") == 0
+        report = (tmp_path / "s.zarr" / "report.html").read_text()
+        assert "data:image/png" not in report
+        assert "max_von_mises_stress" in report
+
+
+class TestRemote:
+    @pytest.fixture
+    def url(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        yield "memory://bucket/s.zarr"
+        filesystem = fsspec.filesystem("memory")
+        if filesystem.exists("/bucket"):
+            filesystem.rm("/bucket", recursive=True)
+
+    def test_only_what_was_here_is_left(self, built, url, tmp_path):
+        mine = tmp_path / "s.zarr"
+        mine.mkdir()
+        assert exit_code(build.main, built, "-o", url, "-q") == 0
+        assert len(lpbf.open_dataset(url)) == 8
+        assert list(tmp_path.iterdir()) == [mine]
+        assert list(mine.iterdir()) == []
+
+    def test_a_dry_run_uploads_nothing(self, step2, url):
+        assert exit_code(build.main, step2, "-o", url, "-q", "--dry-run") == 0
+        assert not fsspec.filesystem("memory").find("/bucket")
+
+    def test_an_upload_that_fails_goes_on(self, built, url, tmp_path, capsys, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(fsspec.filesystem("memory")), "put_file", self.refuse)
+            assert exit_code(build.main, built, "-o", url, "-q") == 2
+        assert "cannot upload s.zarr.upload to memory://bucket/s.zarr" in one_line(capsys)
+        assert len(lpbf.open_dataset(tmp_path / "s.zarr.upload")) == 8
+        assert exit_code(build.main, built, "-o", url, "-q") == 0
+        assert len(lpbf.open_dataset(url)) == 8
+        assert list(tmp_path.iterdir()) == []
+
+    @staticmethod
+    def refuse(*_, **__):
+        raise OSError("the network is down")
+
+    @pytest.mark.slow
+    def test_object_storage(self, built, tmp_path, monkeypatch):
+        pytest.importorskip("s3fs")
+        moto = pytest.importorskip("moto.server")
+        server = moto.ThreadedMotoServer(port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setitem(
+            conf, "s3", {"endpoint_url": f"http://{host}:{port}", "key": "key", "secret": "secret"}
+        )
+        fsspec.filesystem("s3").mkdir("bucket")
+        assert exit_code(build.main, built, "-o", "s3://bucket/stores/s.zarr", "-q") == 0
+        assert len(lpbf.open_dataset("s3://bucket/stores/s.zarr")) == 8
+        assert list(tmp_path.iterdir()) == []
+        server.stop()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from lpbf_dataset.features import geometry_features, mesh_surface
 from lpbf_dataset.schema import FEATURE_VARIABLES
 from lpbf_dataset.store.amend import replace_variables
 from lpbf_dataset.store.layout import StoreError
+from lpbf_dataset.store.verify import verify_store
 
 
 def features(case):
@@ -66,6 +69,37 @@ def test_an_interruption_leaves_the_store_as_it_was(store, error):
         replace_variables(store, FEATURE_VARIABLES, interrupted, {})
     assert files(store) == before
     assert sorted(store.parent.iterdir()) == entries
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_store_as_it_was(store, monkeypatch):
+    before, entries = files(store), sorted(store.parent.iterdir())
+
+    def refuse(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("lpbf_dataset.store.amend.write_manifest", refuse)
+    with pytest.raises(StoreError, match=r"cannot write .*a\.zarr: No space left on device"):
+        replace_variables(store, FEATURE_VARIABLES, features, {})
+    assert files(store) == before
+    assert sorted(store.parent.iterdir()) == entries
+
+
+def test_cases_of_a_build_under_way_stay(store):
+    spool = store.with_name(".a.zarr.cases")
+    spool.mkdir()
+    (spool / "case.safetensors").touch()
+    replace_variables(store, FEATURE_VARIABLES, features, {})
+    assert sorted(path.name for path in store.parent.iterdir()) == [".a.zarr.cases", "a.zarr"]
+    assert (spool / "case.safetensors").exists()
+
+
+def test_the_changed_store_is_sound(store):
+    (store / "report.html").write_text("a document beside the arrays")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        replace_variables(store, FEATURE_VARIABLES, features, {})
+    assert [problem for problem in verify_store(store, deep=True) if "sdf" in problem.where] == []
+    assert (store / "report.html").exists()
 
 
 def test_values_against_the_schema_are_refused(store):
