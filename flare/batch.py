@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def check_batch(
-    x_BNC: Tensor, mask_BN: Tensor | None, in_channels: int, *, sharded: bool = False
-) -> None:
+def check_batch(x_BNC: Tensor, mask_BN: Tensor | None, in_channels: int, *, sharded: bool = False) -> None:
     """Raise unless input and mask belong together.
 
     Shapes, dtypes and devices are checked always.  That no case is empty is checked where the

@@ -23,7 +23,15 @@ from lpbf_dataset.store.amend import replace_variables
 from lpbf_dataset.store.reader import open_dataset
 from lpbf_dataset.store.remote import check_target, is_remote, publish
 from lpbf_dataset.store.replacement import restore
-from pipelines.console import EXIT_INCOMPLETE, UserError, add_verbosity, run_command, set_verbosity
+from pipelines.console import (
+    EXIT_INCOMPLETE,
+    UserError,
+    add_verbosity,
+    from_options,
+    run_command,
+    set_verbosity,
+)
+from pipelines.engine_options import add_engine_options, engine_options
 from pipelines.simulate import SimulateOptions, run_simulations
 from pipelines.sources import Sources, find_sources, procedural_parts
 from pipelines.thumbnails import thumbnail_or_none
@@ -75,12 +83,7 @@ def build_parser() -> ArgumentParser:
         "store anew, or for the first time, from its meshes, and leave the rest as it is",
     )
     parser.add_argument("--count", type=int, default=16, help="number of procedural parts")
-    parser.add_argument("--workers", type=int, default=1, help="cases read, and parts simulated, at a time")
-    parser.add_argument(
-        "--scheduler", type=str, default="", help="address of a running Dask scheduler, tcp://HOST:PORT"
-    )
-    parser.add_argument("--case_timeout", type=float | None, help="seconds that reading one case may take")
-    parser.add_argument("--memory_limit", type=str, default="", help="memory of each worker, as in '4 GiB'")
+    add_engine_options(parser, "case", "part")
     parser.add_argument(
         "--simulations",
         type=Path | None,
@@ -128,7 +131,8 @@ def build_remote(options: Namespace) -> int:
 
 def build_local(options: Namespace, target: Path) -> int:
     """Find or simulate the cases, build a store of them and tell what came of it; return the exit code."""
-    found = find_sources(options.sources, target.with_suffix(".downloads"))
+    downloads = target.with_suffix(".downloads")
+    found = find_sources(options.sources, downloads, absolute=bool(options.scheduler))
     if not options.sources:
         found = Sources(parts=procedural_parts(options.count, options.seed))
     result = build(simulated(found, options, target), options, target)
@@ -149,13 +153,11 @@ def build(found: Sources, options: Namespace, target: Path) -> BuildResult:
     def progress(outcomes: Iterable[Outcome], count: int) -> Iterable[Outcome]:
         return tqdm(outcomes, desc="cases", unit="case", total=count, disable=options.quiet)
 
-    with open_engine(
-        options.workers, options.scheduler, options.case_timeout, options.memory_limit
-    ) as engine:
+    with open_engine(**engine_options(options, "case")) as engine:
         return build_store(
             found.results,
             target,
-            BuildOptions(**{name: options[name] for name in BuildOptions.__dataclass_fields__}),
+            from_options(BuildOptions, options),
             engine=engine,
             progress=progress,
             official=found.official,
@@ -169,9 +171,8 @@ def simulated(found: Sources, options: Namespace, target: Path) -> Sources:
     if not found.parts:
         return found
     folder = options.simulations or target.with_suffix(".simulations")
-    names = SimulateOptions.__dataclass_fields__
-    setup = SimulateOptions(**{name: options.simulation[name] for name in names}).setup()
-    run_simulations(found.parts, setup, folder, options.workers, quiet=options.quiet)
+    setup = from_options(SimulateOptions, options.simulation).setup()
+    run_simulations(found.parts, setup, folder, quiet=options.quiet, **engine_options(options, "part"))
     results = [NetfabbSource(folder / part.name) for part in found.parts]
     return Sources([*found.results, *results], [], found.official)
 

@@ -45,7 +45,7 @@ class Sources:
     official: dict[str, Split] = field(default_factory=dict)
 
 
-def find_sources(names: Sequence[str], downloads: Path) -> Sources:
+def find_sources(names: Sequence[str], downloads: Path, *, absolute: bool = False) -> Sources:
     """Tell results from parts by looking.
 
     Parameters
@@ -54,6 +54,9 @@ def find_sources(names: Sequence[str], downloads: Path) -> Sources:
         Paths, or ``hf://OWNER/NAME`` of a data set on the Hugging Face Hub.
     downloads : Path
         Folder for what is fetched.
+    absolute : bool
+        Name files from the root on, for workers that run in another folder; as the user did by default, so
+        that the catalog does not depend on where that is.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def find_sources(names: Sequence[str], downloads: Path) -> Sources:
     found = Sources()
     for name in names:
         path = resolve_source(name, downloads) if is_hub_url(name) else Path(name)
-        _add(path, found)
+        _add(path.absolute() if absolute else path, found)
     require_unique_names(found.parts)
     for part in found.parts:
         if split := getattr(part, "official_split", None):
