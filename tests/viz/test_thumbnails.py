@@ -54,7 +54,7 @@ class TestForReports:
     def test_none_without_the_extra(self, monkeypatch, caplog):
         monkeypatch.delitem(sys.modules, "viz.thumbnails")
         monkeypatch.setitem(sys.modules, "pyvista", None)
-        with caplog.at_level(logging.INFO):
+        with caplog.at_level(logging.INFO, logger="pipelines"):
             assert for_reports.thumbnail_or_none() is None
         assert "the report goes without pictures" in caplog.text
 
@@ -63,6 +63,6 @@ class TestForReports:
             raise rendering.RenderingError("no OpenGL to draw with")
 
         monkeypatch.setattr(rendering, "prepare_offscreen", refuse)
-        with caplog.at_level(logging.INFO):
+        with caplog.at_level(logging.INFO, logger="pipelines"):
             assert for_reports.thumbnail_or_none() is None
         assert "no OpenGL to draw with" in caplog.text
