@@ -11,9 +11,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 
 import pandas as pd  # noqa: E402
+from torch.utils.data import DataLoader as TorchLoader  # noqa: E402
+from torch_geometric.data import Batch, Data  # noqa: E402
 from torch_geometric.loader import DataLoader  # noqa: E402
 
-from lpbf_dataset.torch import MeshDataset  # noqa: E402
+from lpbf_dataset.torch import MeshDataset, _Parcel, collate  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,12 @@ def test_transform(dataset, cases):
     np.testing.assert_array_equal(graph.y, 2 * cases[0].displacement[:, 2:])
 
 
+def test_without_edges(dataset, cases):
+    graph = MeshDataset(dataset, edges=False)[1]
+    assert set(graph.keys()) == {"x", "y", "pos", "case_id"}
+    np.testing.assert_array_equal(graph.pos, cases[1].points)
+
+
 def test_unknown_and_missing_fields(dataset):
     with pytest.raises(ValueError, match="no field named 'displacment'"):
         MeshDataset(dataset, targets=("displacment",))
@@ -110,3 +118,45 @@ def test_workers(dataset, cases, context):
     assert [batch.case_id for batch in batches] == [[case.case_id] for case in cases]
     for batch, case in zip(batches, cases, strict=True):
         np.testing.assert_array_equal(batch.y, case.displacement[:, 2:])
+
+
+def assert_same_batch(batch, expected):
+    assert set(batch.keys()) == set(expected.keys())
+    assert batch.case_id == expected.case_id
+    for name in ("x", "y", "pos", "edge_index", "edge_attr", "batch", "ptr"):
+        np.testing.assert_array_equal(batch[name], expected[name])
+
+
+def test_collate_here(dataset):
+    graphs = list(MeshDataset(dataset))
+    assert_same_batch(collate(graphs), Batch.from_data_list(graphs))
+
+
+def with_odd_tensors(graph):
+    graph.flag = torch.tensor([True])
+    graph.empty = torch.empty(0, 3)
+    graph.strided = graph.pos[:, ::2]
+    graph.count = torch.tensor(3, dtype=torch.int8)
+    return graph
+
+
+def test_collate_from_a_worker(dataset):
+    graphs = MeshDataset(dataset, transform=with_odd_tensors)
+    loader = TorchLoader(
+        graphs, batch_size=2, collate_fn=collate, num_workers=1, multiprocessing_context="spawn"
+    )
+    first, second = loader
+    assert_same_batch(first, Batch.from_data_list([graphs[0], graphs[1]]))
+    assert_same_batch(second, Batch.from_data_list([graphs[2]]))
+    assert second.flag.tolist() == [True]
+    assert second.empty.shape == (0, 3)
+    assert second.count.tolist() == [3]
+    np.testing.assert_array_equal(second.strided, graphs[2].pos[:, ::2])
+
+
+def test_collate_leaves_other_tensors_to_pickle():
+    weight = torch.nn.Parameter(torch.ones(2, 1))
+    function, arguments = _Parcel([Data(x=torch.zeros(2, 1), weight=weight)]).__reduce__()
+    batch = function(*arguments)
+    assert batch.num_nodes == 2
+    np.testing.assert_array_equal(batch.weight.detach(), weight.detach())
