@@ -6,7 +6,7 @@ import difflib
 import json
 import operator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -76,7 +76,8 @@ def open_dataset(path: str | PathLike[str]) -> Dataset:
             f"{location} has layout version {version}; upgrade lpbf_dataset, "
             f"which reads up to version {LAYOUT_VERSION}"
         )
-    arrays = set(group.array_keys())
+    # All at once: each look-up of one goes to zarr-python's thread and back.
+    arrays = dict(group.arrays())
     # A statistic may be younger than the store.
     required = [name for name in table_attributes() if name.removeprefix(STATISTIC_PREFIX) not in STATISTICS]
     if missing := [name for name in (*required, *MESH_VARIABLES) if name not in arrays]:
@@ -85,7 +86,7 @@ def open_dataset(path: str | PathLike[str]) -> Dataset:
         table = read_columns(group, [name for name in table_attributes() if name in arrays])
     variables = tuple(name for name in VARIABLES if name in arrays)
     for name in variables:
-        _check_extent(location, group, name, table)
+        _check_extent(location, name, arrays[name].shape[0], table)
     store = _Store(location, attributes, table, variables)
     return Dataset(store, np.arange(len(table["case_id"])))
 
@@ -118,13 +119,10 @@ def _open_group(location: Path | str) -> zarr.Group:
             raise StoreError(f"there is no Zarr store at {location}") from error
 
 
-def _check_extent(
-    location: Path | str, group: zarr.Group, name: str, table: Mapping[str, NDArray[Any]]
-) -> None:
+def _check_extent(location: Path | str, name: str, length: int, table: Mapping[str, NDArray[Any]]) -> None:
     """Raise `StoreError` unless the cases of the table lie end to end in a ragged array."""
     dim = VARIABLES[name].dim
     counts, offsets = table[f"{dim}_count"], table[f"{dim}_offset"]
-    length = cast("zarr.Array[Any]", group[name]).shape[0]
     if counts.sum() != length or not np.array_equal(offsets, np.cumsum(counts) - counts):
         raise StoreError(
             f"{location} is damaged, copy or build it again: {dim}_count, {dim}_offset and {name} disagree"
