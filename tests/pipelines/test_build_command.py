@@ -362,8 +362,8 @@ class TestRemote:
         monkeypatch.setitem(
             conf, "s3", {"endpoint_url": f"http://{host}:{port}", "key": "key", "secret": "secret"}
         )
-        fsspec.filesystem("s3").mkdir("bucket")
-        assert exit_code(build.main, built, "-o", "s3://bucket/stores/s.zarr", "-q") == 0
-        assert len(lpbf.open_dataset("s3://bucket/stores/s.zarr")) == 8
+        fsspec.filesystem("s3").mkdir("of-the-command")
+        assert exit_code(build.main, built, "-o", "s3://of-the-command/stores/s.zarr", "-q") == 0
+        assert len(lpbf.open_dataset("s3://of-the-command/stores/s.zarr")) == 8
         assert list(tmp_path.iterdir()) == []
         server.stop()
