@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from lpbf_dataset.sources.base import CaseError, Step, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.context import BaseContext
     from pathlib import Path
 
 
@@ -92,6 +94,15 @@ def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def with_report() -> None:
     """Write the whole report."""
+
+
+@pytest.fixture(scope="session")
+def forkserver() -> BaseContext:
+    """Return what starts processes by forking one that has imported all and used nothing."""
+    context = multiprocessing.get_context("forkserver")
+    # In time only if nothing was started so before; otherwise each process imports by itself.
+    context.set_forkserver_preload(["lpbf_dataset.build", "sklearn.neighbors", "pyarrow.parquet"])
+    return context
 
 
 @pytest.fixture(scope="session")

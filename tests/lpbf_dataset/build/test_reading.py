@@ -81,7 +81,7 @@ def meshes(draw):
 
 
 @given(meshes())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_any_mesh_is_a_case_or_a_reason(case, tmp_path, mesh):
     points, cells = mesh

@@ -112,7 +112,7 @@ class TestInPlace:
         assert files(target) == before
         assert "displacement/c/0/0 is not as it was written" in caplog.text
 
-    @pytest.mark.parametrize("build_attribute", [None, "by hand", {}, {"extraction": {"fields": 3}}])
+    @pytest.mark.parametrize("build_attribute", [None, {"extraction": {"fields": 3}}])
     def test_nothing_is_taken_from_a_store_that_says_nothing(
         self, build_attribute, build, logged, target, reads
     ):
