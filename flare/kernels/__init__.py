@@ -1,0 +1,1 @@
+"""Fused kernels behind the plain modules of FLARE; each equals a plain torch expression to rounding."""
