@@ -1,1 +1,1 @@
-"""Fused kernels behind the plain modules of FLARE; each equals a plain torch expression to rounding."""
+"""Kernels behind the plain modules of FLARE, each equal to a plain torch expression to rounding."""

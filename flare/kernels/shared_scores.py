@@ -19,18 +19,17 @@ head, E = D + 1 with a row or column for sums, K = 2 E.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch.autograd.function import once_differentiable
+from torch import Tensor
 
+from flare.kernels.derivatives import refuse_second_derivative
 from flare.kernels.threads import map_shares
 from flare.routing import route_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from torch import Tensor
 
 TILE_SCORES = 2**18
 """Scores of a tile; 1 MiB in float32, the second-level cache of a core."""
@@ -41,8 +40,8 @@ def route_shared(
 ) -> Tensor:
     """Route with the exponentials of the scores shared between encoding and decoding.
 
-    Takes the plain route where sharing would lose digits: where the scores of some latent token are
-    all below those of others by so much (69 in float32) that their exponentials vanish.
+    Takes the plain route where sharing would lose digits: where all scores of some latent token are
+    below those of the others by so much (71 in float32) that their exponentials vanish.
 
     Parameters
     ----------
@@ -54,7 +53,7 @@ def route_shared(
     Tensor, (B, H, N, D)
         Mixed values; meaningless on padding.  Differentiable once.
     """
-    y_BHND, weight_BHM = SharedScores.apply(q_BHMD, k_BHND, v_BHND, mask_BN, scale)
+    y_BHND, weight_BHM = _SharedScores.apply(q_BHMD, k_BHND, v_BHND, mask_BN, scale)
     limits = torch.finfo(weight_BHM.dtype)
     if weight_BHM.amin() < limits.tiny / limits.eps:
         return route_plain(q_BHMD, k_BHND, v_BHND, mask_BN, scale)
@@ -62,62 +61,57 @@ def route_shared(
     return mixed_BHND
 
 
-class SharedScores(torch.autograd.Function):
-    """Mixed values, and the weight that each latent token has gathered.
+class _SharedScores(torch.autograd.Function):
+    """Mixed values, (B, H, N, D), and the weight that each latent token has gathered, (B, H, M).
 
-    ``SharedScores.apply(q_BHMD, k_BHND, v_BHND, mask_BN, scale)`` returns the values, (B, H, N, D),
-    and the sum of exponentials of each latent token, (B, H, M), where the largest exponential over
-    the latent tokens and nodes of a head is 1.
+    The weight is the sum of exponentials over the nodes, in a unit in which the largest exponential
+    over the latent tokens and nodes of a head is 1.
     """
 
     @staticmethod
     def forward(
         ctx: Any, q_BHMD: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask_BN: Tensor | None, scale: float
     ) -> tuple[Tensor, Tensor]:
-        """Mix each group."""
         B, H, M, D = q_BHMD.shape
-        # The last column of q meets the last row of k to subtract l from the scores.
         minus_one = q_BHMD.new_full((B, H, M, 1), -1.0)
-        q_GME = torch.cat([q_BHMD * (scale / math.log(2)), minus_one], dim=-1).flatten(0, 1)
-        k_GEN, v_GEN = _nodes_along_rows(k_BHND, 0.0), _nodes_along_rows(v_BHND, 1.0)
-        real_GN = None if mask_BN is None else mask_BN.repeat_interleave(H, dim=0)
-        y_GDN = k_GEN.new_empty(B * H, D, k_GEN.shape[2])
-        z_GEM, peak_G = q_GME.new_empty(B * H, D + 1, M), q_GME.new_empty(B * H)
+        heads = _Head(
+            q_ME=torch.cat([q_BHMD * (scale / math.log(2)), minus_one], dim=-1).flatten(0, 1),
+            k_EN=_nodes_along_rows(k_BHND, 0.0),
+            v_EN=_nodes_along_rows(v_BHND, 1.0),
+            real_N=None if mask_BN is None else mask_BN.repeat_interleave(H, dim=0),
+            z_EM=q_BHMD.new_empty(B * H, D + 1, M),
+            peak=q_BHMD.new_empty(B * H),
+            y_DN=q_BHMD.new_empty(B * H, D, k_BHND.shape[2]),
+        )
 
-        def mix(groups: slice) -> None:
-            for g in range(groups.start, groups.stop):
-                real_N = None if real_GN is None else real_GN[g]
-                z_GEM[g], peak_G[g] = _gather(q_GME[g], k_GEN[g], v_GEN[g], real_N)
-                _scatter(q_GME[g], k_GEN[g], z_GEM[g], y_GDN[g])
+        def mix(share: slice) -> None:
+            for g in range(share.start, share.stop):
+                head = heads.select(g)
+                head.gather()
+                head.scatter()
 
         map_shares(mix, B * H)
-        ctx.save_for_backward(q_GME, k_GEN, v_GEN, real_GN, y_GDN, z_GEM, peak_G)
+        ctx.save_for_backward(*heads)
         ctx.scale = scale
-        weight_BHM = z_GEM[:, D].unflatten(0, (B, H))
+        weight_BHM = heads.z_EM[:, D].unflatten(0, (B, H))
         ctx.mark_non_differentiable(weight_BHM)
-        return y_GDN.unflatten(0, (B, H)).transpose(2, 3), weight_BHM
+        return heads.y_DN.unflatten(0, (B, H)).transpose(2, 3), weight_BHM
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy_BHND: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        """Differentiate each group, with the scores computed anew."""
-        q_GME, k_GEN, v_GEN, real_GN, y_GDN, z_GEM, peak_G = ctx.saved_tensors
-        dy_GDN = dy_BHND.transpose(2, 3).reshape(y_GDN.shape)
-        dq_GDM = q_GME.new_empty(z_GEM[:, :-1].shape)
-        dk_GDN, dv_GDN = torch.empty_like(y_GDN), torch.empty_like(y_GDN)
+        refuse_second_derivative('compute the model under flare.routing.forced_route("plain")')
+        heads = _Head(*ctx.saved_tensors)
+        dy_GDN = dy_BHND.transpose(2, 3).reshape(heads.y_DN.shape)
+        dq_GDM = torch.empty_like(heads.z_EM[:, :-1])
+        dk_GDN, dv_GDN = torch.empty_like(heads.y_DN), torch.empty_like(heads.y_DN)
 
-        def differentiate(groups: slice) -> None:
-            for g in range(groups.start, groups.stop):
-                weight_N = _encode_weight(k_GEN[g, -1], peak_G[g], None if real_GN is None else real_GN[g])
-                dz_DM = _scatter_gradient(q_GME[g], k_GEN[g], dy_GDN[g])
-                dq_GDM[g] = _score_gradients(
-                    q_GME[g], k_GEN[g], v_GEN[g], weight_N, y_GDN[g], z_GEM[g],
-                    dy_GDN[g], dz_DM, dk_GDN[g], dv_GDN[g],
-                )  # fmt: skip
+        def differentiate(share: slice) -> None:
+            for g in range(share.start, share.stop):
+                dq_GDM[g] = heads.select(g).differentiate(dy_GDN[g], dk_GDN[g], dv_GDN[g])
 
-        map_shares(differentiate, len(q_GME))
-        shape_BH = dy_BHND.shape[:2]
-        dq, dk, dv = (t.unflatten(0, shape_BH).transpose(2, 3) for t in (dq_GDM, dk_GDN, dv_GDN))
+        map_shares(differentiate, len(dy_GDN))
+        cases_and_heads = dy_BHND.shape[:2]
+        dq, dk, dv = (t.unflatten(0, cases_and_heads).transpose(2, 3) for t in (dq_GDM, dk_GDN, dv_GDN))
         return dq * ctx.scale, dk, dv, None, None
 
 
@@ -129,88 +123,102 @@ def _nodes_along_rows(x_BHND: Tensor, last: float) -> Tensor:
     return x_BHEN.flatten(0, 1)
 
 
-def _tiles(k_EN: Tensor, latents: int) -> Iterator[slice]:
-    nodes, step = k_EN.shape[1], max(1, TILE_SCORES // latents)
-    return (slice(start, min(start + step, nodes)) for start in range(0, nodes, step))
+class _Head(NamedTuple):
+    """What there is of one head of one case; with one more axis in front, of all of them.
 
-
-def _gather(q_ME: Tensor, k_EN: Tensor, v_EN: Tensor, real_N: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Encode; returns the sums of weighted values and, in the last row, weights, (E, M), and their peak.
-
-    The weights are relative to 2 to the power of the peak.  Writes l into the last row of `k_EN`.
+    Parameters
+    ----------
+    q_ME : Tensor
+        Latent queries, times scale and the binary logarithm of e; -1 in the last column.
+    k_EN : Tensor
+        Keys; in the last row l in base 2, which `q_ME` thus subtracts from the scores.
+    v_EN : Tensor
+        Values; 1 in the last row.
+    real_N : Tensor or None
+        The mask.
+    z_EM : Tensor
+        Sums over the nodes of exponentials times values; of exponentials alone in the last row.
+    peak : Tensor
+        Largest score over latent tokens and real nodes; exponentials are relative to its own.
+    y_DN : Tensor
+        Mixed values.
     """
-    z_EM = q_ME.new_zeros(q_ME.shape[::-1])
-    peak = q_ME.new_tensor(-math.inf)
-    for tile in _tiles(k_EN, len(q_ME)):
-        scores_MT = q_ME[:, :-1] @ k_EN[:-1, tile]
-        largest_T = scores_MT.amax(dim=0)
-        exponentials_MT = scores_MT.sub_(largest_T).exp2_()
-        k_EN[-1, tile] = largest_T + exponentials_MT.sum(dim=0).log2_()
-        if real_N is not None:
-            largest_T = largest_T.masked_fill_(~real_N[tile], -math.inf)
-            if not real_N[tile].any():
-                continue
-        before, peak = peak, torch.maximum(peak, largest_T.amax())
-        weighted_ET = v_EN[:, tile] * (largest_T - peak).exp2_()
-        z_EM.mul_((before - peak).exp2_()).addmm_(weighted_ET, exponentials_MT.T)
-    return z_EM, peak
 
+    q_ME: Tensor  # noqa: N815
+    k_EN: Tensor  # noqa: N815
+    v_EN: Tensor  # noqa: N815
+    real_N: Tensor | None  # noqa: N815
+    z_EM: Tensor  # noqa: N815
+    peak: Tensor
+    y_DN: Tensor  # noqa: N815
 
-def _decode_weights(q_ME: Tensor, k_ET: Tensor) -> Tensor:
-    """Softmax of the scores over the latent tokens, (M, T), given l in the last row of `k_ET`."""
-    return (q_ME @ k_ET).exp2_()
+    def select(self, index: int) -> _Head:
+        """One of all heads."""
+        return _Head(*(None if t is None else t[index] for t in self))  # type: ignore[arg-type]
 
+    def gather(self) -> None:
+        """Encode: write `z_EM`, `peak` and the last row of `k_EN`."""
+        self.z_EM.zero_()
+        self.peak.fill_(-math.inf)
+        for tile in self._tiles():
+            scores_MT = self.q_ME[:, :-1] @ self.k_EN[:-1, tile]
+            largest_T = scores_MT.amax(dim=0)
+            exponentials_MT = scores_MT.sub_(largest_T).exp2_()
+            self.k_EN[-1, tile] = largest_T + exponentials_MT.sum(dim=0).log2_()
+            if self.real_N is not None:
+                if not self.real_N[tile].any():
+                    continue
+                largest_T.masked_fill_(~self.real_N[tile], -math.inf)
+            before = self.peak.clone()
+            torch.maximum(before, largest_T.amax(), out=self.peak)
+            weighted_ET = self.v_EN[:, tile] * (largest_T - self.peak).exp2_()
+            self.z_EM.mul_((before - self.peak).exp2_()).addmm_(weighted_ET, exponentials_MT.T)
 
-def _scatter(q_ME: Tensor, k_EN: Tensor, z_EM: Tensor, y_DN: Tensor) -> None:
-    """Decode into `y_DN`."""
-    z_DM = z_EM[:-1] / z_EM[-1]
-    for tile in _tiles(k_EN, len(q_ME)):
-        y_DN[:, tile] = z_DM @ _decode_weights(q_ME, k_EN[:, tile])
+    def scatter(self) -> None:
+        """Decode: write `y_DN`."""
+        z_DM = self.z_EM[:-1] / self.z_EM[-1]
+        for tile in self._tiles():
+            self.y_DN[:, tile] = z_DM @ self._decode_weights(tile)
 
+    def differentiate(self, dy_DN: Tensor, dk_DN: Tensor, dv_DN: Tensor) -> Tensor:
+        """Write gradients of keys and values; return that of the queries times scale, (D, M).
 
-def _encode_weight(l_N: Tensor, peak: Tensor, real_N: Tensor | None) -> Tensor:
-    """Exponentials over decode weights, (N), in the unit of `_gather`; zero on padding."""
-    weight_N = (l_N - peak).exp2_()
-    return weight_N if real_N is None else weight_N.masked_fill_(~real_N, 0.0)
+        Both attentions have ``dS = weights * (dweights - sum(weights * dweights))``.  Over the decode
+        weights, the sum of the two is bilinear in numbers of the latent token and of the node, so
+        one product makes it.
+        """
+        z_DM = self.z_EM[:-1] / self.z_EM[-1]
+        u_DM = self._latent_gradient(dy_DN) / self.z_EM[-1]
+        minus_one = -torch.ones_like(self.z_EM[-1:])
+        latent_KM = torch.cat([z_DM, minus_one, u_DM, -(u_DM * z_DM).sum(dim=0, keepdim=True)])
+        latent_MK = latent_KM.T.contiguous()
+        q_DM = (self.q_ME[:, :-1] * math.log(2)).T.contiguous()
+        dq_DM = torch.zeros_like(q_DM)
+        for tile in self._tiles():
+            decode_MT, encode_T, dy_DT = self._decode_weights(tile), self._encode_factor(tile), dy_DN[:, tile]
+            dy_y_T = (dy_DT * self.y_DN[:, tile]).sum(dim=0, keepdim=True)
+            node_KT = torch.cat([dy_DT, dy_y_T, self.v_EN[:, tile] * encode_T])
+            dscores_MT = (latent_MK @ node_KT).mul_(decode_MT)
+            dq_DM.addmm_(self.k_EN[:-1, tile], dscores_MT.T)
+            dk_DN[:, tile] = q_DM @ dscores_MT
+            dv_DN[:, tile] = (u_DM @ decode_MT).mul_(encode_T)
+        return dq_DM
 
+    def _latent_gradient(self, dy_DN: Tensor) -> Tensor:
+        dz_DM = torch.zeros_like(self.z_EM[:-1])
+        for tile in self._tiles():
+            dz_DM.addmm_(dy_DN[:, tile], self._decode_weights(tile).T)
+        return dz_DM
 
-def _scatter_gradient(q_ME: Tensor, k_EN: Tensor, dy_DN: Tensor) -> Tensor:
-    """Gradient of the latent tokens, (D, M)."""
-    dz_DM = dy_DN.new_zeros(len(dy_DN), len(q_ME))
-    for tile in _tiles(k_EN, len(q_ME)):
-        dz_DM.addmm_(dy_DN[:, tile], _decode_weights(q_ME, k_EN[:, tile]).T)
-    return dz_DM
+    def _decode_weights(self, tile: slice) -> Tensor:
+        """Softmax of the scores over the latent tokens, (M, T)."""
+        return (self.q_ME @ self.k_EN[:, tile]).exp2_()
 
+    def _encode_factor(self, tile: slice) -> Tensor:
+        """Exponentials over decode weights, (T); zero on padding."""
+        factor_T = (self.k_EN[-1, tile] - self.peak).exp2_()
+        return factor_T if self.real_N is None else factor_T.masked_fill_(~self.real_N[tile], 0.0)
 
-def _score_gradients(
-    q_ME: Tensor,
-    k_EN: Tensor,
-    v_EN: Tensor,
-    weight_N: Tensor,
-    y_DN: Tensor,
-    z_EM: Tensor,
-    dy_DN: Tensor,
-    dz_DM: Tensor,
-    dk_DN: Tensor,
-    dv_DN: Tensor,
-) -> Tensor:
-    """Gradients of keys and values into `dk_DN` and `dv_DN`; returns that of the scaled queries, (D, M).
-
-    Both attentions have ``dS = weights * (dweights - sum(weights * dweights))``.  Their sum over decode
-    weights is bilinear in quantities of the latent token and of the node, so one product gives it.
-    """
-    z_DM = z_EM[:-1] / z_EM[-1]
-    u_DM = dz_DM / z_EM[-1]
-    latent_KM = torch.cat([z_DM, -torch.ones_like(z_EM[-1:]), u_DM, -(u_DM * z_DM).sum(0, keepdim=True)])
-    latent_MK = latent_KM.T.contiguous()
-    q_DM = (q_ME[:, :-1] * math.log(2)).T.contiguous()
-    dq_DM = torch.zeros_like(q_DM)
-    for tile in _tiles(k_EN, len(q_ME)):
-        decode_MT = _decode_weights(q_ME, k_EN[:, tile])
-        dy_DT, weight_T = dy_DN[:, tile], weight_N[tile]
-        node_KT = torch.cat([dy_DT, (dy_DT * y_DN[:, tile]).sum(0, keepdim=True), v_EN[:, tile] * weight_T])
-        dscores_MT = (latent_MK @ node_KT).mul_(decode_MT)
-        dq_DM.addmm_(k_EN[:-1, tile], dscores_MT.T)
-        dk_DN[:, tile] = q_DM @ dscores_MT
-        dv_DN[:, tile] = (u_DM @ decode_MT).mul_(weight_T)
-    return dq_DM
+    def _tiles(self) -> Iterator[slice]:
+        nodes, step = self.k_EN.shape[1], max(1, TILE_SCORES // len(self.q_ME))
+        return (slice(start, min(start + step, nodes)) for start in range(0, nodes, step))

@@ -29,7 +29,9 @@ def _workers(count: int) -> ThreadPoolExecutor:
     all_started = Barrier(count)
 
     def use_one_thread() -> None:
-        # Local to the calling thread, save for what threads to come start with: that is put back below.
+        # A thread takes over the common number at its first operation or enquiry, so the enquiry comes
+        # first.  What is set holds for this thread, and for threads yet to start: see below.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         all_started.wait()
 
