@@ -40,25 +40,34 @@ def route_shared(
 ) -> Tensor:
     """Route with the exponentials of the scores shared between encoding and decoding.
 
-    Takes the plain route where sharing would lose digits: where all scores of some latent token are
+    Takes the plain route for what is not float32 or float64 in host memory, under autocast, in a
+    compiled model, and where sharing would lose digits: where all scores of some latent token are
     below those of the others by so much (71 in float32) that their exponentials vanish.
 
     Parameters
     ----------
     q_BHMD, k_BHND, v_BHND, mask_BN, scale
-        As of `flare.routing.Route`; float32 or float64, in host memory.
+        As of `flare.routing.Route`.
 
     Returns
     -------
     Tensor, (B, H, N, D)
         Mixed values; meaningless on padding.  Differentiable once.
     """
+    if not _can_share(q_BHMD, k_BHND, v_BHND):
+        return route_plain(q_BHMD, k_BHND, v_BHND, mask_BN, scale)
     y_BHND, weight_BHM = _SharedScores.apply(q_BHMD, k_BHND, v_BHND, mask_BN, scale)
     limits = torch.finfo(weight_BHM.dtype)
     if weight_BHM.amin() < limits.tiny / limits.eps:
         return route_plain(q_BHMD, k_BHND, v_BHND, mask_BN, scale)
     mixed_BHND: Tensor = y_BHND
     return mixed_BHND
+
+
+def _can_share(*tensors: Tensor) -> bool:
+    fits = all(t.device.type == "cpu" and t.dtype == tensors[0].dtype for t in tensors)
+    exact = tensors[0].dtype in (torch.float32, torch.float64)
+    return fits and exact and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
 
 
 class _SharedScores(torch.autograd.Function):

@@ -96,6 +96,14 @@ def test_latent_tokens_out_of_reach_of_the_others_take_the_plain_route() -> None
     assert weight_BHM[..., 0].max() == 0
 
 
+def test_what_cannot_share_takes_the_plain_route() -> None:
+    inputs = make_inputs(20)
+    half = [t.bfloat16() for t in inputs]
+    assert torch.equal(route_shared(*half), route_plain(*half))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert route_shared(*(t.float() for t in inputs)).dtype == torch.bfloat16
+
+
 def test_second_derivatives_are_refused() -> None:
     inputs = [t.requires_grad_() for t in make_inputs(9)]
     with pytest.raises(RuntimeError, match=r"no second derivative.*plain"):
