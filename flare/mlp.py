@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, silu
 
 from flare.config import SINGLE_LINEAR
+from flare.fused_mlp import fused_residual_mlp, takes_fused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,9 @@ class ResidualMLP(nn.Module):
         if self.num_layers == SINGLE_LINEAR:
             mapped_BNC: Tensor = self.fc(x_BNC)
             return x_BNC + mapped_BNC if self.input_residual else mapped_BNC
+        layers = [self.fc1, *self.fcs, self.fc2]
+        if self.activation == "gelu" and takes_fused(x_BNC, layers):
+            return fused_residual_mlp(x_BNC, layers, self.input_residual, self.output_residual)
         activation = ACTIVATIONS[self.activation]
         h_BNC = activation(self.fc1(x_BNC))
         if self.input_residual:

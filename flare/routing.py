@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """Stands for the name of the fastest route."""
 
+FEWEST_SCORES = 2**17
+"""Scores of a head below which the route by shared scores spends its time in calls."""
+
 
 class Encode(Protocol):
     """The first half: gather the nodes into latent tokens."""
@@ -124,6 +127,7 @@ ROUTES: dict[str, Route | str] = {
     "plain": route_plain,
     "widened": route_widened,
     "folded": route_folded,
+    "shared": "flare.kernels.shared_scores:route_shared",
 }
 """Every route by name; ``"module:function"`` for one that is imported when it is first asked for."""
 
@@ -132,20 +136,26 @@ ENCODERS: dict[str, Encode] = {"widened": encode_widened, "folded": encode_folde
 
 
 def fastest_route(
-    q_BHMD: Tensor,  # noqa: ARG001
+    q_BHMD: Tensor,
     k_BHND: Tensor,
     v_BHND: Tensor,  # noqa: ARG001
     mask_BN: Tensor | None = None,  # noqa: ARG001
 ) -> str:
     """Name the route measured to be the fastest for such tensors.
 
-    Measured with PyTorch 2.13 on two x86 cores (``benchmarks/flare_mixer.py``), forward and backward,
-    float32: D = 8 takes 30 % less time widened to 16; D = 4, 12 and 24, float64 and bfloat16 take
-    more.  Elsewhere nothing has been measured to beat the plain route, and it is taken; folding, made
-    for GPUs, is to be asked for by name until it has been measured on one.
+    On the CPU, in float32 and float64, sharing the scores takes the least time (PyTorch 2.13, two x86
+    cores, ``benchmarks/flare_training.py``), but cannot be compiled.  For a few scores, or compiled,
+    D = 8 in float32 takes 30 % less time widened to 16 (``benchmarks/flare_mixer.py``); D = 4, 12 and
+    24, float64 and bfloat16 take more.  Elsewhere nothing has been measured to beat the plain route, and
+    it is taken; folding, made for GPUs, is to be asked for by name until it has been measured on one.
     """
-    widens = k_BHND.device.type == "cpu" and k_BHND.dtype == torch.float32 and k_BHND.shape[-1] == 8
-    return "widened" if widens else "plain"
+    if k_BHND.device.type != "cpu":
+        return "plain"
+    shares = k_BHND.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
+    many = k_BHND.shape[2] * q_BHMD.shape[2] >= FEWEST_SCORES
+    if shares and many and not torch.compiler.is_compiling():
+        return "shared"
+    return "widened" if k_BHND.dtype == torch.float32 and k_BHND.shape[-1] == 8 else "plain"
 
 
 def check_route_name(name: str) -> None:
