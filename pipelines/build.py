@@ -197,7 +197,7 @@ def recompute_features(options: Namespace) -> int:
         store,
         FEATURE_VARIABLES,
         compute,
-        with_distances_to_mesh(dataset.attributes.get("build", {})),
+        with_distances_to_mesh(dataset.attributes.get("build") or {}),
         progress=lambda cases: tqdm(cases, desc="cases", unit="case", total=count, disable=options.quiet),
     )
     if not options.quiet:

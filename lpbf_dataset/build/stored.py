@@ -193,7 +193,11 @@ def _check_whole(store: Path) -> None:
     for name, record in records.items():
         if "/" not in name and name != "zarr.json":
             continue  # a document, which nothing is taken from
-        if sizes.get(name) != record.size or files.sha256(name) != record.sha256:
+        try:
+            is_whole = sizes.get(name) == record.size and files.sha256(name) == record.sha256
+        except OSError as error:
+            raise StoreError(f"cannot read {store}/{name}: {error.strerror}") from error
+        if not is_whole:
             raise StoreError(f"{store} is damaged: {name} is not as it was written; see lpbf-verify --deep")
 
 
