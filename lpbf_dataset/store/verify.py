@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lpbf_dataset.store.layout import StoreError
 from lpbf_dataset.store.manifest import StoreFiles
@@ -16,7 +16,7 @@ from lpbf_dataset.store.verification.problems import Code, Problem, Report
 from lpbf_dataset.store.verification.table import check_catalog, check_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from os import PathLike
 
 __all__ = ["Code", "Problem", "Progress", "verify_store"]
@@ -87,5 +87,11 @@ def _verify(files: StoreFiles, report: Report, progress: Progress, *, deep: bool
         return
     reader = RaggedReader(Path(files.location) if files.is_local else files.location)
     checks = CaseChecks(reader, arrays, table, missing, report)
-    checks.run(progress, sdf_of_mesh=root.attrs.get("sdf_surface") == "mesh")
+    checks.run(progress, sdf_of_mesh=_sdf_of_mesh(dict(root.attrs)))
     checks.compare_normalization(root.attrs.get("normalization"))
+
+
+def _sdf_of_mesh(attributes: Mapping[str, Any]) -> bool:
+    """Tell whether the distances of a store are to the surface of the mesh; False if it does not say."""
+    build = attributes.get("build")
+    return isinstance(build, dict) and build.get("sdf_surface") == "mesh"

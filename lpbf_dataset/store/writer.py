@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any, Self
 
 from lpbf_dataset.store.assemble import assemble
@@ -62,13 +61,12 @@ class StoreWriter:
 
     def __enter__(self) -> Self:
         self._replacement.__enter__()
-        self._replacement.create_spool()
+        self._replacement.create_scratch()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._replacement.spool, ignore_errors=True)
         self._replacement.__exit__(kind, error, trace)
 
     def append(self, case: Case) -> None:
@@ -88,7 +86,7 @@ class StoreWriter:
         if case.case_id in self._members:
             raise StoreError(f"case {case.case_id!r} was added before; case ids must be unique")
         counts = check_case(case, self._fields)
-        path = self._replacement.spool / f"{len(self._members)}.safetensors"
+        path = self._replacement.scratch / f"{len(self._members)}.safetensors"
         spool_case(path, case.variables, {})
         self._members[case.case_id] = Member(
             case.case_id, case.design_id, case.source, counts, SpooledRows(path), dict(case.statistics)

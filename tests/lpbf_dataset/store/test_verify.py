@@ -471,3 +471,17 @@ def test_chunks_of_one_boolean_are_not_taken_for_missing(tmp_path, synthetic_cas
     path = write(tmp_path / "s.zarr", [case], (*FIELDS, "on_surface"))
     assert verify_store(path, deep=True) == []
     np.testing.assert_array_equal(open_dataset(path)[0].on_surface, on_surface)
+
+
+def test_the_build_configuration_tells_to_what_distances_are(tmp_path, synthetic_case):
+    case = synthetic_case(2, 2, 2)
+    outside = {"sdf": np.ones(case.node_count, np.float32)}
+    case = replace(case, variables={**case.variables, **outside})
+    for surface, expected in (("mesh", {Code.SURFACE_MISMATCH}), ("stl", set())):
+        path = tmp_path / f"{surface}.zarr"
+        with StoreWriter(path, (*FIELDS, "sdf")) as writer:
+            writer.append(case)
+            catalog = pd.DataFrame({"case_id": [case.case_id], "status": ["kept"]})
+            writer.finish({case.case_id: "train"}, catalog, {"build": {"sdf_surface": surface}})
+        found = {problem.code for problem in verify_store(path, deep=True)}
+        assert found & {Code.SURFACE_MISMATCH} == expected
