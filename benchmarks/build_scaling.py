@@ -1,9 +1,11 @@
 """Builds of growing size with one and two workers: rate, memory, and what opening and reading then cost.
 
 Every build runs in a process of its own, whose peak memory is read at its end beside that of its
-workers (Linux).  Its time is told by phase: starting the workers, extracting the cases, writing the shards,
-and the rest: catalog, split, tables, report and other documents, most of which does not grow with the cases.
-The builds of one size alternate between the numbers of workers; medians are shown.
+workers (Linux).  Its time is told by phase: warming up (imports of the workers, compiled code from its
+cache), extracting the cases, writing the shards, and the rest: catalog, split, tables, report and other
+documents, most of which does not grow with the cases.  The CPU time of all its processes together hardly
+depends on what else runs.  The builds of one size alternate between the numbers of workers; medians are
+shown.
 
     python benchmarks/build_scaling.py                                # within minutes
     python benchmarks/build_scaling.py --cases 100 1000 5000          # many small cases
@@ -69,6 +71,12 @@ def workers_megabytes() -> float:
     return max(peaks, default=0.0)
 
 
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and its children, which tells less of how busy the machine is."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(process.cpu_times().user + process.cpu_times().system for process in processes)
+
+
 def warm_up(source: SyntheticSource) -> None:
     """Compile, and make the few meshes that all cases share."""
     for case in source.cases():
@@ -107,14 +115,14 @@ def measure(cases: int, nodes: int, workers: int) -> dict[str, float]:
         warm = perf_counter() - start
         reset_peak()
         stopwatch = Stopwatch(engine)
-        start = perf_counter()
+        start, used = perf_counter(), cpu_seconds()
         build_store([source], path, BuildOptions(rules="none"), stopwatch)
-        seconds = perf_counter() - start
+        seconds, used = perf_counter() - start, cpu_seconds() - used
         memory = {"parent MB": peak_megabytes(), "worker MB": workers_megabytes() if workers > 1 else 0.0}
         reading = opening_and_reading(path)
     phases = {column: stopwatch.seconds[name] for name, column in PHASES.items()}
     rest = seconds - sum(phases.values())
-    return {"warm s": warm, **phases, "rest s": rest, "build s": seconds, **memory, **reading}
+    return {"warm s": warm, **phases, "rest s": rest, "build s": seconds, "CPU s": used, **memory, **reading}
 
 
 def in_own_process(*arguments: int) -> dict[str, float]:

@@ -3,7 +3,17 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-COLUMNS = {"extract s", "shards s", "rest s", "build s", "parent MB", "worker MB", "open ms", "read ms"}
+COLUMNS = {
+    "extract s",
+    "shards s",
+    "rest s",
+    "build s",
+    "CPU s",
+    "parent MB",
+    "worker MB",
+    "open ms",
+    "read ms",
+}
 
 
 @pytest.fixture(scope="module")
