@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGES = ("lpbf_dataset", "flare", "baselines", "pipelines", "viz")
 
 SHARED_DATA = Path(os.environ.get("LPBF_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -25,3 +32,15 @@ def shared_data() -> Path:
 def step2(shared_data: Path) -> Path:
     """Return the folder of the one real Netfabb case."""
     return shared_data / "netfabb" / "step2"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Undo the logging that a command sets up: its stream is gone with the test."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+    for package in PACKAGES:
+        logging.getLogger(package).setLevel(logging.NOTSET)

@@ -24,6 +24,12 @@ CONNECT_TIMEOUT = 5.0
 KILL_TIMEOUT = 1.0
 """Seconds that worker processes have to end when the cluster is closed, before they are killed."""
 
+IGNORE_INTERRUPTS = """
+import signal, threading
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+"""
+
 LOCAL_SETTINGS = {
     # Set before the process starts, as NumPy and Numba read it on import; Dask adds OpenMP, MKL and OpenBLAS.
     "distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": 1,
@@ -39,7 +45,7 @@ LOCAL_SETTINGS = {
     # Or a process that happens to be down 15 s after it last was would never be started again.
     "distributed.deploy.lost-worker-timeout": "1000 days",
     # Ctrl-C reaches the whole process group; the workers are ended from here, without a traceback of each.
-    "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"],
+    "distributed.worker.preload": [IGNORE_INTERRUPTS],
 }
 
 

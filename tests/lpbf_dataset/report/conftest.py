@@ -90,6 +90,7 @@ def make_catalog(cases: int, seed: int = 0) -> pd.DataFrame:
             "surface_area": np.where(random.random(cases) < 0.1, np.nan, random.lognormal(8.0, 0.8, cases)),
             "genus": random.integers(-1, 9, cases),
             "watertight": random.integers(-1, 2, cases),
+            "wall_thickness": random.lognormal(0.3, 0.5, cases),
         }
     )
     table = table.assign(**{n: np.nan for n in STATISTICS if n not in table})

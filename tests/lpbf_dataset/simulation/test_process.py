@@ -9,7 +9,7 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from lpbf_dataset.schema import VARIABLES
+from lpbf_dataset.schema import FEATURE_VARIABLES, VARIABLES
 from lpbf_dataset.simulation.materials import MATERIALS
 from lpbf_dataset.simulation.process import simulate
 from lpbf_dataset.simulation.settings import SimulationSettings
@@ -110,7 +110,8 @@ def test_fields_of_a_step(bracket) -> None:
         assert set(step.fields) == {
             name
             for name, variable in VARIABLES.items()
-            if variable.dim == "node" and name != "points" and not name.startswith("recoater")
+            if variable.dim == "node" and not name.startswith("recoater")
+            if name not in ("points", *FEATURE_VARIABLES)
         }
         for name, values in step.fields.items():
             assert values.dtype == np.float32
