@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from trimesh import Trimesh
 
 from lpbf_dataset.mesh import (
     axis_distances,
@@ -112,6 +111,8 @@ def _closed_surface(
     part: Surface, points: NDArray[np.floating], cells: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Vertices and outward triangles of the part, where the mesh is."""
+    from trimesh import Trimesh
+
     corners = part.triangles.reshape(-1, 3).astype(np.float64)
     solid = Trimesh(corners, np.arange(len(corners)).reshape(-1, 3), process=True)
     if not solid.is_watertight:

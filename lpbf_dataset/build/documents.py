@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ from lpbf_dataset.curation.leakage import compare_splits
 from lpbf_dataset.curation.rules import sensitivity
 from lpbf_dataset.export.parquet import CATALOG_FILE, export_catalog
 from lpbf_dataset.report import Curation, croissant_metadata, dataset_card, extreme_cases, report_html
+from lpbf_dataset.store.manifest import StoreFiles
 from lpbf_dataset.store.reader import open_dataset
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def write_documents(
     curation = _curation(store, leakage, rules, options)
     drawn = sorted(set(extreme_cases(curation)) & set(store.case_ids))
     pictures = {case_id: thumbnail(store[case_id]) for case_id in drawn} if thumbnail else {}
-    croissant = croissant_metadata(curation, catalog_sha256=_sha256(folder / CATALOG_FILE))
+    croissant = croissant_metadata(curation, catalog_sha256=StoreFiles(folder).sha256(CATALOG_FILE))
     texts = {
         REPORT: report_html(curation, pictures),
         CARD: dataset_card(curation),
@@ -82,7 +82,3 @@ def _curation(store: Dataset, leakage: Leakage, rules: Sequence[Rule], options: 
             made.kept, COMPARED, store.shape_descriptors(), options.seed, options.split_fractions
         ),
     )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
