@@ -62,10 +62,10 @@ def read_npz(paths: Sequence[Path], index: int) -> None:
 def zarr_reader(path: Path) -> Callable[[int], Case]:
     """Return a function that reads a case through zarr-python."""
     dataset = open_dataset(path)
-    original = ragged_reader.tensorstore_usable
-    ragged_reader.tensorstore_usable = lambda: False
+    original = ragged_reader.MappedReader
+    ragged_reader.MappedReader = ragged_reader.ZarrReader
     dataset[0]
-    ragged_reader.tensorstore_usable = original
+    ragged_reader.MappedReader = original
     return dataset.__getitem__
 
 
@@ -79,8 +79,8 @@ def readers(
         write_store(path, cases, encoding)
         print_size(name, path.rglob("*"))
         dataset = open_dataset(path)
-        yield f"tensorstore, {name}: all", dataset.__getitem__
-        yield f"tensorstore, {name}: as published", partial(dataset.read, variables=PUBLISHED)
+        yield f"store, {name}: all", dataset.__getitem__
+        yield f"store, {name}: as published", partial(dataset.read, variables=PUBLISHED)
         yield f"zarr-python, {name}: all", zarr_reader(path)
     paths = export_npz((dataset.read(case.case_id, PUBLISHED) for case in cases), folder)
     print_size("published NPZ", paths)

@@ -120,7 +120,7 @@ def _loader(
         collate_fn=collate,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        # The store's fast reader does not survive a fork.
+        # CUDA does not survive a fork.
         multiprocessing_context="spawn" if num_workers else None,
         pin_memory=torch.cuda.is_available(),
     )

@@ -42,10 +42,8 @@ class StoreError(ValueError):
 class Encoding:
     """How the rows of ragged variables are cut and packed.
 
-    The defaults were chosen by ``benchmarks/random_access.py`` on two CPU cores with warm files: LZ4
-    reads all of a case of 21 000 nodes in 1.3 ms (0.7 ms without the geometry features), against 0.9 ms
-    without compression and two to three times as long with Zstandard, at a third of the uncompressed size;
-    the published compressed NPZ file takes 6.1 ms.
+    The defaults were chosen by ``benchmarks/random_access.py``, which shows the times to read all of a case
+    with each codec.
 
     Parameters
     ----------

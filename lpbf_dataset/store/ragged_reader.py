@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from asyncio import gather
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -13,12 +12,11 @@ from zarr.core.sync import sync
 
 from lpbf_dataset.store.filesystem import reporting
 from lpbf_dataset.store.layout import StoreError, fill_value
-from lpbf_dataset.store.local import open_array, reason, shared_context, tensorstore_usable
+from lpbf_dataset.store.mapped_array import MappedArray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import tensorstore
     from numpy.typing import NDArray
 
 
@@ -29,8 +27,8 @@ class RowReader(Protocol):
         """Read the given rows of each array.  Raises `StoreError`."""
 
 
-class TensorstoreReader:
-    """Rows through tensorstore, from a local store.
+class MappedReader:
+    """Rows from the files of a local store, mapped into memory.
 
     Parameters
     ----------
@@ -40,22 +38,26 @@ class TensorstoreReader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._context = shared_context()
-        self._arrays: dict[str, tensorstore.TensorStore] = {}
+        self._arrays: dict[str, MappedArray] = {}
 
     def read(self, rows: Mapping[str, slice]) -> dict[str, NDArray[np.generic]]:
-        """Read the given rows of each array, all at the same time."""
+        """Read the given rows of each array.
+
+        Raises
+        ------
+        NotImplementedError
+            If an array is encoded in another way than ours.
+        """
         try:
-            opening = {
-                name: open_array(self._folder / name, context=self._context)
-                for name in rows
-                if name not in self._arrays
-            }
-            self._arrays.update({name: future.result() for name, future in opening.items()})
-            reading = {name: self._arrays[name][part].read() for name, part in rows.items()}
-            return {name: future.result() for name, future in reading.items()}
-        except ValueError as error:
-            raise _unreadable(self._folder, reason(error)) from error
+            return {name: self._open(name).read(part.start, part.stop) for name, part in rows.items()}
+        except (StoreError, OSError, ValueError) as error:
+            raise _unreadable(self._folder, str(error)) from error
+
+    def _open(self, name: str) -> MappedArray:
+        if name not in self._arrays:
+            array = zarr.open_array(self._folder / name, mode="r", zarr_format=3)
+            self._arrays[name] = MappedArray(array, self._folder / name)
+        return self._arrays[name]
 
 
 class ZarrReader:
@@ -63,13 +65,13 @@ class ZarrReader:
 
     Parameters
     ----------
-    url : str
-        Path or fsspec URL of the store.
+    location : Path or str
+        Absolute path or fsspec URL of the store.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._group = zarr.open_group(url, mode="r", zarr_format=3)
+    def __init__(self, location: Path | str) -> None:
+        self._location = location
+        self._group = zarr.open_group(location, mode="r", zarr_format=3)
 
     def read(self, rows: Mapping[str, slice]) -> dict[str, NDArray[np.generic]]:
         """Read the given rows of each array, all at the same time."""
@@ -77,11 +79,11 @@ class ZarrReader:
             arrays = [cast("zarr.Array[Any]", self._group[name]) for name in rows]
             values = sync(_gather(arrays, list(rows.values())))
         except (KeyError, ValueError, RuntimeError, OSError) as error:
-            raise _unreadable(self._url, str(error)) from error
+            raise _unreadable(self._location, str(error)) from error
 
         for name, array in zip(rows, values, strict=True):
             if _never_written(array).any():
-                raise _unreadable(self._url, f"rows of {name} are missing")
+                raise _unreadable(self._location, f"rows of {name} are missing")
         return dict(zip(rows, values, strict=True))
 
 
@@ -105,8 +107,7 @@ async def _gather(arrays: Sequence[zarr.Array[Any]], parts: Sequence[slice]) -> 
 class RaggedReader:
     """Rows of a store, through whatever can read it in this process.
 
-    Files are opened at the first read in each process, so an instance may be pickled to spawned
-    workers and survives a fork.
+    Files are opened at the first read, so an instance may be pickled to other processes.
 
     Parameters
     ----------
@@ -117,10 +118,9 @@ class RaggedReader:
     def __init__(self, location: Path | str) -> None:
         self._location = location
         self._reader: RowReader | None = None
-        self._process = -1
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_location": self._location, "_reader": None, "_process": -1}
+        return {"_location": self._location, "_reader": None}
 
     def read(self, rows: Mapping[str, slice]) -> dict[str, NDArray[np.generic]]:
         """Read rows of several arrays.
@@ -140,12 +140,15 @@ class RaggedReader:
             If an array is missing or damaged, or the store cannot be reached.
         """
         with reporting(f"cannot read {self._location}"):
-            if self._reader is None or self._process != os.getpid():
+            if self._reader is None:
                 self._reader = self._open()
-                self._process = os.getpid()
-            return self._reader.read(rows)
+            try:
+                return self._reader.read(rows)
+            except NotImplementedError:
+                self._reader = ZarrReader(self._location)
+                return self._reader.read(rows)
 
     def _open(self) -> RowReader:
-        if isinstance(self._location, Path) and tensorstore_usable():
-            return TensorstoreReader(self._location)
-        return ZarrReader(str(self._location))
+        if isinstance(self._location, Path):
+            return MappedReader(self._location)
+        return ZarrReader(self._location)

@@ -170,9 +170,7 @@ class Dataset:
     """Cases of a store, read when asked for; `open_dataset` makes one.
 
     Index it by position or case id for a `Case`, by a slice for a view; iterate over it for every
-    case in turn.  It may be pickled, so data loaders may have workers: start them by ``"spawn"``
-    or ``"forkserver"``, because a forked child of a process that has read cases falls back to
-    zarr-python, several times slower.
+    case in turn.  It may be pickled and forked, so data loaders may have workers.
 
     A store that is built anew in the same place must be opened again.
     """

@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import zarr
 from zarr.codecs import BloscCodec
 
 from lpbf_dataset.schema import VARIABLES
 from lpbf_dataset.store.layout import StoreError, fill_value, variable_attributes
-from lpbf_dataset.store.local import open_array, reason
 from lpbf_dataset.store.moments import Moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    import zarr
 
     from lpbf_dataset.schema import Variable
     from lpbf_dataset.store.case_rows import CaseRows
@@ -158,10 +156,11 @@ def write_shard(shard: Shard) -> Moments | None:
     assert end == count
     folder = shard.folder / shard.name
     try:
-        array = open_array(folder, write=True).result()
-        array[shard.start : shard.start + count].write(buffer).result()
-    except ValueError as error:
-        raise StoreError(f"cannot write {folder}: {reason(error)}") from error
+        # A chunk of booleans may hold nothing but the fill value; unwritten, it would count as missing.
+        array = zarr.open_array(folder, mode="r+").with_config({"write_empty_chunks": True})
+        array[shard.start : shard.start + count] = buffer
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot write {folder}: {error}") from error
     return moments
 
 

@@ -17,6 +17,7 @@ import zarr
 from lpbf_dataset import StoreError, open_dataset
 from lpbf_dataset.schema import MESH_VARIABLES, RAGGED_DIMS, VARIABLES
 from lpbf_dataset.store import ragged_reader
+from lpbf_dataset.store.ragged_reader import ZarrReader
 
 
 @pytest.fixture
@@ -192,8 +193,8 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     subprocess.run([sys.executable, "-c", script, str(store)], check=True, timeout=60)
 
 
-def test_zarr_fallback_agrees_with_tensorstore(store, cases, monkeypatch):
-    monkeypatch.setattr(ragged_reader, "tensorstore_usable", lambda: False)
+def test_zarr_fallback_agrees(store, cases, monkeypatch):
+    monkeypatch.setattr(ragged_reader, "MappedReader", ZarrReader)
     for read, case in zip(open_dataset(store), cases, strict=True):
         assert_same_case(read, case)
 
@@ -280,7 +281,8 @@ def test_missing_table_column(damaged, name):
 @pytest.mark.parametrize("fallback", [False, True])
 @pytest.mark.parametrize("spoil", ["array", "shard", "truncated"])
 def test_damage_is_reported_not_read_as_numbers(damaged, monkeypatch, spoil, fallback):
-    monkeypatch.setattr(ragged_reader, "tensorstore_usable", lambda: not fallback)
+    if fallback:
+        monkeypatch.setattr(ragged_reader, "MappedReader", ZarrReader)
     shard = damaged / "points" / "c" / "0" / "0"
     if spoil == "array":
         shutil.rmtree(damaged / "points")
