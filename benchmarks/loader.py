@@ -7,7 +7,7 @@ one graph a batch, for several warm epochs that take turns; medians are shown.  
   (huggingface.co/datasets/vedantpuri/LPBF_FLARE), through the data loader of PyTorch Geometric;
 - graphs: `lpbf_dataset.torch.MeshDataset`, which adds the edge features that the published one lacks, through
   the same data loader;
-- graphs, collate: the same through PyTorch's with `lpbf_dataset.torch.collate`;
+- graphs, collate: the same batches through PyTorch's with undirected edges and `lpbf_dataset.torch.collate`;
 - points, collate: without edges, all that models of point clouds take;
 - graphs, points without workers: in the main process.
 
@@ -87,16 +87,17 @@ def write(folder: Path, cases: int, nodes: int) -> tuple[Path, list[Path]]:
 
 def make_loaders(cases: lpbf_dataset.Dataset, paths: Sequence[Path], workers: int) -> dict[str, TorchLoader]:
     """Return the loaders to compare, by name."""
-    graphs, points = MeshDataset(cases), MeshDataset(cases, edges=False)
+    graphs = MeshDataset(cases)
+    undirected, points = MeshDataset(cases, edges="undirected"), MeshDataset(cases, edges="none")
     there: dict[str, Any] = {"shuffle": True, "num_workers": workers}
     if workers:
         there |= {"multiprocessing_context": "spawn", "persistent_workers": True}
     return {
         "published": DataLoader(PublishedDataset(paths), **there),
         "graphs": DataLoader(graphs, **there),
-        "graphs, collate": TorchLoader(graphs, collate_fn=collate, **there),
+        "graphs, collate": TorchLoader(undirected, collate_fn=collate, **there),
         "points, collate": TorchLoader(points, collate_fn=collate, **there),
-        "graphs without workers": TorchLoader(graphs, collate_fn=collate, shuffle=True),
+        "graphs without workers": TorchLoader(undirected, collate_fn=collate, shuffle=True),
         "points without workers": TorchLoader(points, collate_fn=collate, shuffle=True),
     }
 

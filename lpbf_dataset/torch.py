@@ -1,10 +1,8 @@
 """Cases as PyTorch Geometric graphs; needs the ``train`` extra.
 
 >>> from torch.utils.data import DataLoader  # doctest: +SKIP
->>> dataset = MeshDataset(open_dataset("lpbf.zarr").train)  # doctest: +SKIP
->>> loader = DataLoader(
-...     dataset, batch_size=4, collate_fn=collate, num_workers=2, multiprocessing_context="spawn"
-... )  # doctest: +SKIP
+>>> dataset = MeshDataset(open_dataset("lpbf.zarr").train, edges="undirected")  # doctest: +SKIP
+>>> loader = DataLoader(dataset, batch_size=4, collate_fn=collate, num_workers=2)  # doctest: +SKIP
 
 A graph takes some milliseconds to read, so try ``num_workers=0`` first: the way from another process may take
 longer.
@@ -14,7 +12,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -47,8 +45,8 @@ class MeshDataset(TorchDataset[Data]):
       length, in mm;
     - ``case_id``: str.
 
-    Workers of a data loader are best started by ``"spawn"``, see `lpbf_dataset.Dataset`, and send batches
-    fastest with `collate`.
+    Workers of a data loader send batches fastest with `collate`, and of graphs with undirected edges, which
+    it turns into the above.
 
     Parameters
     ----------
@@ -59,9 +57,9 @@ class MeshDataset(TorchDataset[Data]):
         which give all their components.
     transform : callable, optional
         Applied to each graph, for example to normalise it.
-    edges : bool
-        Whether a graph has ``edge_index`` and ``edge_attr``, most of its bytes; models of point clouds need
-        neither.
+    edges : {"directed", "undirected", "none"}
+        With ``"undirected"``, a graph has ``mesh_edge_index``, [2, E] int32, instead of ``edge_index`` and
+        ``edge_attr``, which are most of its bytes; models of point clouds need neither.
 
     Raises
     ------
@@ -78,7 +76,7 @@ class MeshDataset(TorchDataset[Data]):
         targets: Sequence[str] = ("displacement_z",),
         transform: Callable[[Data], Data] | None = None,
         *,
-        edges: bool = True,
+        edges: Literal["directed", "undirected", "none"] = "directed",
     ) -> None:
         self._cases = cases
         self._transform = transform
@@ -88,7 +86,7 @@ class MeshDataset(TorchDataset[Data]):
         if absent := [name for name in names if name not in cases.variables]:
             raise StoreError(f"{cases!r} has no variable {absent[0]!r}; build the store with --fields all")
         self._edges = edges
-        mesh = ["points", "edges"] if edges else ["points"]
+        mesh = ["points"] if edges == "none" else ["points", "edges"]
         self._variables = tuple(dict.fromkeys([*mesh, *names]))
 
     def __len__(self) -> int:
@@ -102,10 +100,10 @@ class MeshDataset(TorchDataset[Data]):
             pos=torch.from_numpy(case.points),
             case_id=case.case_id,
         )
-        if self._edges:
-            edge_index, edge_attr = directed_graph(case.points, case.edges)
-            graph.edge_index = torch.from_numpy(edge_index)
-            graph.edge_attr = torch.from_numpy(edge_attr)
+        if self._edges != "none":
+            graph.mesh_edge_index = torch.from_numpy(case.edges).T
+        if self._edges == "directed":
+            _direct(graph)
         return graph if self._transform is None else self._transform(graph)
 
 
@@ -114,7 +112,8 @@ def collate(graphs: list[Data]) -> Batch:
 
     For the ``collate_fn`` of `torch.utils.data.DataLoader`.  A batch has about twenty tensors, each of which
     would travel from a worker process through a connection and a shared memory of its own; here the
-    graphs travel in one piece, and are joined where they arrive.
+    graphs travel in one piece, and are joined where they arrive.  Undirected edges become directed
+    ones there: ``edge_index`` and ``edge_attr`` as `MeshDataset` describes them.
 
     Parameters
     ----------
@@ -126,7 +125,7 @@ def collate(graphs: list[Data]) -> Batch:
     Batch
         In a worker process, what becomes one on its way to the main process.
     """
-    return _Parcel(graphs) if get_worker_info() else Batch.from_data_list(graphs)
+    return _Parcel(graphs) if get_worker_info() else _join(graphs)
 
 
 class _Parcel:
@@ -155,7 +154,22 @@ def _unpack(
     tensors = [
         contents[start : start + length].view(dtype).view(shape) for start, length, dtype, shape in places
     ]
-    return Batch.from_data_list(_Unpickler(io.BytesIO(graphs), tensors).load())
+    return _join(_Unpickler(io.BytesIO(graphs), tensors).load())
+
+
+def _join(graphs: list[Data]) -> Batch:
+    for graph in graphs:
+        if "mesh_edge_index" in graph:
+            _direct(graph)
+    return Batch.from_data_list(graphs)
+
+
+def _direct(graph: Data) -> None:
+    """Replace undirected edges by directed ones with their features."""
+    edge_index, edge_attr = directed_graph(graph.pos.numpy(), graph.mesh_edge_index.T.numpy())
+    graph.edge_index = torch.from_numpy(edge_index)
+    graph.edge_attr = torch.from_numpy(edge_attr)
+    del graph.mesh_edge_index
 
 
 ALIGNMENT = 64

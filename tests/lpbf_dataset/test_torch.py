@@ -82,7 +82,7 @@ def test_transform(dataset, cases):
 
 
 def test_without_edges(dataset, cases):
-    graph = MeshDataset(dataset, edges=False)[1]
+    graph = MeshDataset(dataset, edges="none")[1]
     assert set(graph.keys()) == {"x", "y", "pos", "case_id"}
     np.testing.assert_array_equal(graph.pos, cases[1].points)
 
@@ -127,9 +127,16 @@ def assert_same_batch(batch, expected):
         np.testing.assert_array_equal(batch[name], expected[name])
 
 
-def test_collate_here(dataset):
-    graphs = list(MeshDataset(dataset))
-    assert_same_batch(collate(graphs), Batch.from_data_list(graphs))
+@pytest.mark.parametrize("edges", ["directed", "undirected"])
+def test_collate_here(dataset, edges):
+    expected = Batch.from_data_list(list(MeshDataset(dataset)))
+    assert_same_batch(collate(list(MeshDataset(dataset, edges=edges))), expected)
+
+
+def test_undirected_edges(dataset, cases):
+    graph = MeshDataset(dataset, edges="undirected")[1]
+    np.testing.assert_array_equal(graph.mesh_edge_index, cases[1].edges.T)
+    assert not {"edge_index", "edge_attr"} & set(graph.keys())
 
 
 def with_odd_tensors(graph):
@@ -140,10 +147,12 @@ def with_odd_tensors(graph):
     return graph
 
 
-def test_collate_from_a_worker(dataset):
+@pytest.mark.parametrize("edges", ["directed", "undirected"])
+def test_collate_from_a_worker(dataset, edges):
     graphs = MeshDataset(dataset, transform=with_odd_tensors)
+    sent = MeshDataset(dataset, transform=with_odd_tensors, edges=edges)
     loader = TorchLoader(
-        graphs, batch_size=2, collate_fn=collate, num_workers=1, multiprocessing_context="spawn"
+        sent, batch_size=2, collate_fn=collate, num_workers=1, multiprocessing_context="spawn"
     )
     first, second = loader
     assert_same_batch(first, Batch.from_data_list([graphs[0], graphs[1]]))
