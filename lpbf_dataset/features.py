@@ -14,6 +14,7 @@ from lpbf_dataset.mesh import (
     surface_axis_distances,
     unique_edges,
 )
+from lpbf_dataset.mesh.triangles import is_closed, welded
 from lpbf_dataset.schema import FEATURE_VARIABLES
 from lpbf_dataset.sources.base import CaseError, FailureReason
 
@@ -111,11 +112,8 @@ def _closed_surface(
     part: Surface, points: NDArray[np.floating], cells: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Vertices and outward triangles of the part, where the mesh is."""
-    from trimesh import Trimesh
-
-    corners = part.triangles.reshape(-1, 3).astype(np.float64)
-    solid = Trimesh(corners, np.arange(len(corners)).reshape(-1, 3), process=True)
-    if not solid.is_watertight:
+    solid = welded(part.triangles)
+    if not is_closed(solid):
         raise CaseError(FailureReason.OPEN_SURFACE, f"{part.name} is not closed: inside is not defined")
     triangles = solid.faces if solid.volume > 0 else solid.faces[:, ::-1]
     return solid.vertices + _offset(part.name, solid.bounds, points, cells), triangles

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from lpbf_dataset.mesh import aspect_ratios, cell_volumes, feature_size
+from lpbf_dataset.mesh.triangles import is_closed, welded
 from lpbf_dataset.schema import STATISTICS
 
 if TYPE_CHECKING:
@@ -83,14 +84,8 @@ def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], share: 
 def _surface_statistics(surface: Surface | None) -> dict[str, float | int]:
     if surface is None:
         return {"surface_area": float("nan"), "genus": -1, "watertight": -1}
-    from trimesh import Trimesh
-
-    corners = surface.triangles.reshape(-1, 3).astype(np.float64)
-    # STL repeats each vertex in every triangle; Trimesh merges the equal ones.
-    mesh = Trimesh(corners, np.arange(len(corners)).reshape(-1, 3), process=True)
-    # Single precision may merge corners of a thin triangle, which then is an edge and bounds nothing.
-    mesh.update_faces((np.diff(np.sort(mesh.faces, axis=1), axis=1) > 0).all(axis=1))
-    watertight = bool(mesh.is_watertight)
+    mesh = welded(surface.triangles)
+    watertight = is_closed(mesh)
     # Euler characteristic = 2 (bodies - genus), summed over closed orientable surfaces.
     genus = int(mesh.body_count - mesh.euler_number // 2) if watertight else -1
     return {"surface_area": float(mesh.area), "genus": genus, "watertight": int(watertight)}

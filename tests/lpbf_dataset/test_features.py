@@ -68,13 +68,22 @@ def test_a_part_turned_inside_out_is_turned_back(block):
     np.testing.assert_allclose(features["sdf"], features_of(*block)["sdf"], atol=1e-6)
 
 
+def test_a_triangle_collapsed_by_rounding_opens_nothing(block):
+    triangles = part().triangles
+    edge = triangles[0][[0, 1, 1]]
+    with_edge = Surface(np.concatenate([triangles, edge[None]]), "part.stl")
+    for name, values in features_of(*block, with_edge).items():
+        np.testing.assert_array_equal(values, features_of(*block, part())[name])
+
+
 @pytest.mark.parametrize(
     ("surface", "reason"),
     [
         (part(extents=(40, 30, 20)), FailureReason.SURFACE_MISMATCH),
         (Surface(part().triangles[1:], "part.stl"), FailureReason.OPEN_SURFACE),
+        (Surface(np.ones((4, 3, 3), np.float32), "part.stl"), FailureReason.OPEN_SURFACE),
     ],
-    ids=["other size", "open"],
+    ids=["other size", "open", "collapsed"],
 )
 def test_a_part_surface_that_does_not_serve_is_a_failed_case(block, surface, reason):
     with pytest.raises(CaseError) as error:
