@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lpbf_dataset.sources.base import CaseError
-
 if TYPE_CHECKING:
     from lpbf_dataset.sources.base import RawCase
-
-UNKNOWN_SOURCE = "unknown"
-"""Source of a case whose files do not tell."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +27,7 @@ class CaseIdentity:
 
 def identify(raw: RawCase) -> CaseIdentity:
     """Ask a case for its names, once: some of them are read from its files."""
-    try:
-        source = raw.source
-    except CaseError:
-        # Whatever is wrong with the files is told when the case is read.
-        source = UNKNOWN_SOURCE
-    return CaseIdentity(*map(as_text, (raw.case_id, raw.design_id, source, raw.location)))
+    return CaseIdentity(*map(as_text, (raw.case_id, raw.design_id, raw.source, raw.location)))
 
 
 def is_text(name: str) -> bool:

@@ -7,6 +7,7 @@ only after its declared size is found plausible, and never beyond that size.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import zipfile
 import zlib
@@ -33,6 +34,9 @@ RATIO_EXEMPT_BYTES = 32 * 2**20
 
 OPEN_ARCHIVES = 16
 """Archives that one process keeps open."""
+
+OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tar.gz", ".tgz")
+"""Ends of the names of archives that are not read."""
 
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 """Compression methods that can be unpacked piece by piece within a bound; others cannot by `zipfile`."""
@@ -225,14 +229,21 @@ def open_archive(path: Path) -> Archive:
     Raises
     ------
     CaseError
-        If the path is neither a folder nor a readable zip archive.
+        If the path is neither a folder nor a readable zip archive; UNSUPPORTED_FORMAT if it is named as an
+        archive of another kind.
     """
     if path.is_dir():
         return FolderArchive(path)
+    if path.name.lower().endswith(OTHER_ARCHIVES):
+        detail = f"{path}: only zip archives are read; unpack it, or pack its contents into a zip"
+        raise CaseError(FailureReason.UNSUPPORTED_FORMAT, detail)
     try:
         state = path.stat()
     except OSError as error:
         raise CaseError(FailureReason.MISSING_FILE, f"{path}: {error.strerror}") from None
+    # Opening a pipe would wait for somebody to write into it.
+    if not stat.S_ISREG(state.st_mode):
+        raise CaseError(FailureReason.MALFORMED_FILE, f"{path}: neither a file nor a folder")
     # A process forked from this one shares the position of an open file with it, hence the process id.
     return _open_zip(path, os.getpid(), state.st_mtime_ns, state.st_size)
 

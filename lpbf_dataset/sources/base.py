@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+UNKNOWN_SOURCE = "unknown"
+"""Source of a case whose files do not tell."""
+
 StepKind = Literal["deposited", "dwelt", "cooled", "removed", "cut"]
 
 MAX_DETAIL_LENGTH = 500
@@ -157,7 +160,7 @@ class RawCase(Protocol):
 
     @property
     def source(self) -> str:
-        """Name of what computed the case, for example ``"netfabb"``."""
+        """Name of what computed the case, for example ``"netfabb"``; `UNKNOWN_SOURCE` if no file tells."""
 
     @property
     def location(self) -> str:

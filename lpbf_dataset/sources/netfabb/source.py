@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpbf_dataset.sources.archive import FolderArchive, open_archive
-from lpbf_dataset.sources.base import CaseError, SourceError, Surface, parent_design
+from lpbf_dataset.sources.archive import OTHER_ARCHIVES, FolderArchive, open_archive
+from lpbf_dataset.sources.base import UNKNOWN_SOURCE, CaseError, SourceError, Surface, parent_design
 from lpbf_dataset.sources.netfabb.layout import (
     CASE_FILE,
     PROVENANCE_FILE,
@@ -54,14 +54,15 @@ class NetfabbCase:
 
     @property
     def source(self) -> str:
-        """Name of what computed the results: "netfabb", or what their provenance names."""
-        archive = open_archive(self.path)
-        if PROVENANCE_FILE not in archive.files(self.folder):
-            return "netfabb"
+        """Name of what computed the results: "netfabb", what their provenance names, or "unknown"."""
         try:
+            archive = open_archive(self.path)
+            if PROVENANCE_FILE not in archive.files(self.folder):
+                return "netfabb"
             return str(json.loads(archive.read(join(self.folder, PROVENANCE_FILE)))["solver"])
-        except (CaseError, ValueError, KeyError, TypeError, RecursionError):
-            return "unknown"
+        except (CaseError, OSError, ValueError, KeyError, TypeError, RecursionError):
+            # What is wrong with the files is told when the case is read.
+            return UNKNOWN_SOURCE
 
     @property
     def location(self) -> str:
@@ -174,24 +175,34 @@ def _cases_in_zip(path: Path) -> Iterator[NetfabbCase]:
         yield NetfabbCase(path, folder, folder.rpartition("/")[2] or path.stem, part)
 
 
-def _cases_in_folder(path: Path) -> Iterator[NetfabbCase]:
+def _cases_in_folder(path: Path) -> list[NetfabbCase]:
     top = path.resolve()
     archive = FolderArchive(top)
     found = find_case_folders(archive)
-    for folder, part in found.items():
-        yield NetfabbCase(top / folder, "", (top / folder).name, part)
+    cases = [NetfabbCase(top / folder, "", (top / folder).name, part) for folder, part in found.items()]
     inside_a_case = tuple(f"{folder}/" if folder else "" for folder in found)
-    for folder, names in archive.walk():
-        if f"{folder}/".startswith(inside_a_case):
-            continue
-        for name in names:
-            if name.lower().endswith(".zip"):
-                yield from _cases_in_one_of_many_zips(top / folder / name)
+    files = [
+        top / folder / name
+        for folder, names in archive.walk()
+        if not f"{folder}/".startswith(inside_a_case)
+        for name in names
+    ]
+    for file in files:
+        if file.name.lower().endswith(".zip"):
+            cases += _cases_in_one_of_many_zips(file)
+    # Archives of another kind hold cases too where the rest does; by themselves they may hold anything.
+    if cases:
+        cases += [_unreadable(file) for file in files if file.name.lower().endswith(OTHER_ARCHIVES)]
+    return cases
 
 
-def _cases_in_one_of_many_zips(path: Path) -> Iterator[NetfabbCase]:
+def _cases_in_one_of_many_zips(path: Path) -> list[NetfabbCase]:
     try:
-        yield from _cases_in_zip(path)
+        return list(_cases_in_zip(path))
     except CaseError:
-        # The others can be used; this one says what is wrong with it when it is read.
-        yield NetfabbCase(path, "", path.stem)
+        return [_unreadable(path)]
+
+
+def _unreadable(path: Path) -> NetfabbCase:
+    """Stand for the cases of an archive that cannot be opened; reading it says why."""
+    return NetfabbCase(path, "", path.stem)

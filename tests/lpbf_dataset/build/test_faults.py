@@ -140,7 +140,7 @@ class TestCases:
 class TestArchives:
     @pytest.fixture
     def folder(self, step2, tmp_path):
-        """Return a folder of an archive that is whole, one that is cut off, and one that is none."""
+        """Return a folder of archives: one whole, one cut off, one of another kind, one that is none."""
         folder = tmp_path / "archives"
         folder.mkdir()
         with zipfile.ZipFile(folder / "whole.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -149,14 +149,19 @@ class TestArchives:
         whole = (folder / "whole.zip").read_bytes()
         (folder / "cut.zip").write_bytes(whole[: len(whole) // 2])
         (folder / "text.zip").write_text("no archive")
+        (folder / "corrupt.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + whole[:100])
         return folder
 
     def test_damaged_ones_cost_their_cases(self, folder, target):
         catalog = build_store([NetfabbSource(folder)], target, BuildOptions()).catalog
-        found = catalog.set_index("case_id")
-        assert found["status"].to_dict() == {"cut": "failed", "text": "failed", "whole": "kept"}
-        assert found["source"].to_dict() == {"cut": "unknown", "text": "unknown", "whole": "netfabb"}
-        assert set(found.query("status == 'failed'")["failure"]) == {"malformed_file"}
+        rows = catalog[["case_id", "source", "status", "failure"]].to_numpy().tolist()
+        assert rows == [
+            ["corrupt", "unknown", "failed", "unsupported_format"],
+            ["cut", "unknown", "failed", "malformed_file"],
+            ["text", "unknown", "failed", "malformed_file"],
+            ["whole", "netfabb", "kept", ""],
+        ]
+        assert lpbf.open_dataset(target).catalog()["status"].tolist() == [*["failed"] * 3, "kept"]
 
     def test_a_flipped_byte_costs_its_case(self, folder, target):
         path = folder / "whole.zip"
@@ -174,7 +179,7 @@ class TestArchives:
         source = NetfabbSource(folder)
         shutil.rmtree(folder)
         catalog = build([case("good")], sources=[source]).catalog
-        assert dict(catalog["status"].value_counts()) == {"failed": 3, "kept": 1}
+        assert dict(catalog["status"].value_counts()) == {"failed": 4, "kept": 1}
 
 
 def refuse(*_, **__):

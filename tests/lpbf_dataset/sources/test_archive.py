@@ -100,6 +100,13 @@ def test_what_is_no_archive(tmp_path, contents):
     assert caught.value.reason in {FailureReason.MALFORMED_FILE, FailureReason.MISSING_FILE}
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.zip")
+    with pytest.raises(CaseError, match=r"pipe\.zip: neither a file nor a folder"):
+        open_archive(tmp_path / "pipe.zip")
+
+
 def test_zip_bomb_is_not_unpacked(tmp_path):
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as stream, stream.open("a", "w") as member:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import shutil
 import sys
@@ -348,6 +350,39 @@ def test_a_broken_zip_stops_no_other(small_case):
     assert bad.case_id == "case_0"
     assert failure_of(bad).reason is FailureReason.MALFORMED_FILE
     assert_same_steps(good.steps(), make_steps())
+
+
+def test_an_archive_of_another_kind_beside_cases_is_a_failed_case(small_case):
+    (small_case.parent / "case_0.7z").write_bytes(b"7z\xbc\xaf\x27\x1c, corrupt")
+    good, bad = NetfabbSource(small_case.parent).cases()
+    assert (bad.case_id, bad.source) == ("case_0", "unknown")
+    error = failure_of(bad)
+    assert error.reason is FailureReason.UNSUPPORTED_FORMAT
+    assert error.detail.endswith(
+        "case_0.7z: only zip archives are read; unpack it, or pack its contents into a zip"
+    )
+    assert_same_steps(good.steps(), make_steps())
+
+
+def test_an_archive_of_another_kind_by_itself_is_no_case(tmp_path):
+    (tmp_path / "parts.tar.gz").write_bytes(b"")
+    with pytest.raises(SourceError, match="holds no Netfabb case"):
+        NetfabbSource(tmp_path)
+    with pytest.raises(SourceError, match=r"parts\.tar\.gz: only zip archives are read"):
+        NetfabbSource(tmp_path / "parts.tar.gz")
+
+
+def test_a_source_that_cannot_be_told_is_no_error(small_case, tmp_path, pack, monkeypatch):
+    zipped, unpacked = only_case(pack(small_case, tmp_path / "a.zip")), only_case(small_case)
+    zipped.path.write_bytes(b"PK broken")
+    assert zipped.source == "unknown"
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    assert unpacked.source == "netfabb"
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    assert unpacked.source == "unknown"
 
 
 @pytest.mark.parametrize("prefix", ["../evil/", "/evil/", "x/../../evil/", "C:\\evil\\"])
