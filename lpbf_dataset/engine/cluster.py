@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from concurrent.futures import Future
 from contextlib import contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import dask
 from dask.utils import parse_bytes
 from distributed import Client, LocalCluster
 from distributed.utils import silence_logging_cmgr
+from tornado.ioloop import IOLoop
 
 from lpbf_dataset.engine.base import EngineError
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5.0
 """Seconds that a scheduler has to answer."""
+
+END_TIMEOUT = 10.0
+"""Seconds that the event loop has to end, before it is left to the end of this process."""
 
 KILL_TIMEOUT = 1.0
 """Seconds that worker processes have to end when the cluster is closed, before they are killed."""
@@ -75,8 +81,9 @@ def local_cluster(workers: int, memory_limit: str) -> Iterator[Client]:
     except ValueError as error:
         raise EngineError(f"memory limit {memory_limit!r}: an amount such as '4 GiB' is wanted") from error
     # The settings are read again whenever a process is replaced.
-    with _kept_environment(), dask.config.set(LOCAL_SETTINGS):
+    with _event_loop() as loop, _kept_environment(), dask.config.set(LOCAL_SETTINGS):
         cluster = LocalCluster(
+            loop=loop,
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
@@ -100,6 +107,29 @@ async def _kill_workers(cluster: LocalCluster) -> None:
     for nanny in nannies:
         nanny.close_gracefully()  # or it would start the process again
     await asyncio.gather(*(nanny.kill(timeout=KILL_TIMEOUT) for nanny in nannies), return_exceptions=True)
+
+
+@contextmanager
+def _event_loop() -> Iterator[IOLoop]:
+    """Run an event loop in a thread.
+
+    Dask starts one by itself, but takes it for a bug if that lasts 10 s, as it may on a busy machine.
+    """
+    started: Future[tuple[IOLoop, asyncio.Event]] = Future()
+
+    async def wait_for_end() -> None:
+        ended = asyncio.Event()
+        started.set_result((IOLoop.current(), ended))
+        await ended.wait()
+
+    thread = Thread(target=asyncio.run, args=(wait_for_end(),), name="event loop of Dask", daemon=True)
+    thread.start()
+    loop, ended = started.result()
+    try:
+        yield loop
+    finally:
+        loop.add_callback(ended.set)
+        thread.join(END_TIMEOUT)
 
 
 @contextmanager

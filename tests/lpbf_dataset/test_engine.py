@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -171,6 +172,19 @@ def test_workers_are_processes_of_one_thread_and_this_one_is_left_alone(monkeypa
     assert process != os.getpid()
     assert threads["OMP_NUM_THREADS"] == threads["MKL_NUM_THREADS"] == threads["NUMBA_NUM_THREADS"] == "1"
     assert dict(os.environ) == before
+
+
+def test_an_event_loop_may_take_its_time_to_start(monkeypatch):
+    def refuse(**_):
+        raise AssertionError("this loop of Dask's has to start within 10 s")
+
+    monkeypatch.setattr("distributed.utils._CollectErrorThread", refuse)
+    before = set(threading.enumerate())
+    with open_engine(workers=2) as engine:
+        assert dict(engine.map(square, range(3))) == {0: 0, 1: 1, 2: 4}
+        started = set(threading.enumerate()) - before
+        (loop,) = (thread for thread in started if thread.name == "event loop of Dask")
+    assert not loop.is_alive()
 
 
 def test_an_exception_is_a_bug_and_ends_the_map(engine):
