@@ -13,6 +13,7 @@ from lpbf_dataset.build.extraction import CaseRecord
 from lpbf_dataset.build.identity import as_text
 from lpbf_dataset.curation.rules import first_violation
 from lpbf_dataset.schema import STATISTICS
+from lpbf_dataset.sources.base import CaseError, FailureReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from lpbf_dataset.build.identity import CaseIdentity
     from lpbf_dataset.curation.rules import Rule
     from lpbf_dataset.schema import Split
-    from lpbf_dataset.sources.base import CaseError
 
 TEXTS = (
     "case_id",
@@ -35,7 +35,17 @@ TEXTS = (
     "failure",
 )
 """Text columns: ``rule`` names the rule that rejected the case, ``failure`` why it could not be used, and
-``reason`` tells either in words."""
+``reason`` tells either in words.  A case without ``content_hash`` could not be read: its statistics are not
+known."""
+
+NOT_STORED = CaseError(
+    FailureReason.NOT_STORED,
+    "these rules keep it, but the store it comes from holds no data of it, as the rules there rejected it: "
+    "build from the results again, lpbf-build RESULTS... -o STORE",
+)
+"""What becomes of a case that the rules keep but whose arrays are gone."""
+
+_REMARKS = {str(FailureReason.NOT_STORED): " (the rules would keep them: build from the results again)"}
 
 
 def make_catalog(
@@ -66,14 +76,16 @@ def _row(identity: CaseIdentity, outcome: CaseRecord | CaseError, rules: Sequenc
     row: dict[str, object] = dict.fromkeys(TEXTS, "") | asdict(identity) | {"value": np.nan}
     if not isinstance(outcome, CaseRecord):
         unknown = {name: np.nan if s.dtype == "float64" else -1 for name, s in STATISTICS.items()}
-        reason = as_text(str(outcome))
-        return row | unknown | {"status": "failed", "failure": str(outcome.reason), "reason": reason}
+        return row | unknown | _failed(outcome)
     row |= {"content_hash": outcome.content_hash, **outcome.statistics}
-    violation = first_violation(outcome.statistics, rules)
-    if violation is None:
-        return row | {"status": "kept"}
-    rule = violation.rule
-    return row | {"status": "rejected", "rule": str(rule), "value": violation.value, "reason": str(violation)}
+    if violation := first_violation(outcome.statistics, rules):
+        rule, value = violation
+        return row | {"status": "rejected", "rule": str(rule), "value": value, "reason": str(violation)}
+    return row | (_failed(NOT_STORED) if outcome.rows is None else {"status": "kept"})
+
+
+def _failed(error: CaseError) -> dict[str, str]:
+    return {"status": "failed", "failure": str(error.reason), "reason": as_text(str(error))}
 
 
 def with_splits(catalog: pd.DataFrame, splits: Mapping[str, Split]) -> pd.DataFrame:
@@ -88,5 +100,7 @@ def summary(catalog: pd.DataFrame) -> list[str]:
     lines = [f"kept {status['kept']} of {len(catalog)} cases, {status['failed']} failed"]
     for column, verb in (("rule", "rejected by"), ("failure", "failed:")):
         counts = Counter(value for value in catalog[column] if value)
-        lines += [f"  {count} {verb} {value}" for value, count in counts.most_common()]
+        lines += [
+            f"  {count} {verb} {value}{_REMARKS.get(value, '')}" for value, count in counts.most_common()
+        ]
     return lines

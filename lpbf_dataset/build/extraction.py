@@ -46,7 +46,7 @@ class CaseRecord:
     descriptor : (k,) float64 ndarray or None
         Its shape; None for a case whose arrays were not kept.
     rows : CaseRows or None
-        Its arrays; None where a rule rejected it.
+        Its arrays; None where a rule rejected it, be it one of an earlier build.
     """
 
     content_hash: str

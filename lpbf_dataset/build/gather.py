@@ -27,12 +27,12 @@ Outcome = tuple["CaseIdentity", "CaseRecord | CaseError"]
 """A case found, and what is known of it or why it cannot be used."""
 
 
-def common_fields(found: Sequence[RawCase], engine: Engine) -> tuple[str, ...]:
+def common_fields(found: Sequence[RawCase | StoredCase], engine: Engine) -> tuple[str, ...]:
     """Name the basic fields, and the optional ones of every case that can be read.
 
     Parameters
     ----------
-    found : sequence of RawCase
+    found : sequence of RawCase or StoredCase
         The cases.
     engine : Engine
         Looks into them.
@@ -51,7 +51,7 @@ def common_fields(found: Sequence[RawCase], engine: Engine) -> tuple[str, ...]:
     return tuple(name for name in field_names(include_optional=True) if name in common | set(basic))
 
 
-def _names(raw: RawCase) -> tuple[str, ...] | None:
+def _names(raw: RawCase | StoredCase) -> tuple[str, ...] | None:
     try:
         with file_faults(raw):
             return tuple(raw.field_names())
@@ -60,7 +60,7 @@ def _names(raw: RawCase) -> tuple[str, ...] | None:
 
 
 def extract_all(
-    found: Sequence[RawCase],
+    found: Sequence[RawCase | StoredCase],
     extraction: Extraction,
     rules: Sequence[Rule],
     spool: Path,
@@ -71,7 +71,7 @@ def extract_all(
 
     Parameters
     ----------
-    found : sequence of RawCase
+    found : sequence of RawCase or StoredCase
         The cases; of several of one id the first counts.
     extraction : Extraction
         How.
@@ -105,8 +105,11 @@ def extract_all(
             yield identity, CaseError(FailureReason.DUPLICATE_CASE, f"also found at {where}")
         else:
             first[identity.case_id] = identity
-            record = raw.record if isinstance(raw, StoredCase) else earlier.get(identity.case_id)
-            tasks.append(Task(identity, raw, extraction, rules, spool, record))
+            if isinstance(raw, StoredCase):
+                yield identity, raw.outcome
+            else:
+                record = earlier.get(identity.case_id)
+                tasks.append(Task(identity, raw, extraction, rules, spool, record))
     for index, result in engine.map(extract, tasks):
         if isinstance(result, TaskError):
             result = CaseError(FailureReason(result.kind), result.detail)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lpbf_dataset.build.stored import StoredCase
     from lpbf_dataset.sources.base import RawCase
 
 
@@ -25,7 +26,7 @@ class CaseIdentity:
     location: str
 
 
-def identify(raw: RawCase) -> CaseIdentity:
+def identify(raw: RawCase | StoredCase) -> CaseIdentity:
     """Ask a case for its names, once: some of them are read from its files."""
     return CaseIdentity(*map(as_text, (raw.case_id, raw.design_id, raw.source, raw.location)))
 

@@ -28,8 +28,9 @@ class BuildOptions:
         on the displacement too, "none" for every case that can be read, or a YAML file of bounds.
     split : {"design", "random", "size", "official", "largest", "tallest", "thinnest"}
         Keep bodies of one design in one split, draw single cases, give each split the same distribution of
-        sizes, follow a list (`split_file`, or that of the publisher of the parts), or hold out the largest
-        parts, the tallest, or those with the thinnest walls.
+        sizes, follow a list (`split_file`, or else that of the publisher of the parts, or the splits of the
+        earlier store that cases come from), or hold out the largest parts, the tallest, or those with the
+        thinnest walls.
     split_file : str
         CSV of case_id and split, or JSON or YAML of a list of case ids for each split.
     split_fractions : dict

@@ -55,7 +55,7 @@ class BuildResult:
 
 
 def build_store(
-    sources: Sequence[Source],
+    sources: Sequence[Source | StoreSource],
     output: str | PathLike[str],
     options: BuildOptions,
     engine: Engine | None = None,
@@ -73,8 +73,8 @@ def build_store(
 
     Parameters
     ----------
-    sources : sequence of Source
-        Where the cases come from; earlier stores (`StoreSource`) among them to select and split anew.
+    sources : sequence of Source or StoreSource
+        Where the cases come from, earlier stores among them to select and split anew.
     output : path
         The store; written beside it and renamed into place when whole.
     options : BuildOptions
@@ -84,8 +84,8 @@ def build_store(
     progress : callable, optional
         Wraps the outcomes, of which it is told the number, for a progress bar.
     official : mapping of str to {"train", "val", "test"}, optional
-        Split of each case, by case id, that the publisher of the parts made; cases it does not name
-        go to "train".
+        Split of each case, by case id, that the publisher of the parts or an earlier build made; cases it
+        does not name go to "train".
     thumbnail : callable, optional
         Draws a case for the report.
     dry_run : bool

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lpbf_dataset.build.stored import StoredCase
     from lpbf_dataset.sources.base import RawCase, Step, Surface
 
 EXTRACTION_VERSION = 1
@@ -107,7 +108,7 @@ def _read(raw: RawCase, extraction: Extraction) -> tuple[Step, Surface | None]:
 
 
 @contextmanager
-def file_faults(raw: RawCase) -> Iterator[None]:
+def file_faults(raw: RawCase | StoredCase) -> Iterator[None]:
     """Lay a fault of the file system to the case that was being read."""
     try:
         yield

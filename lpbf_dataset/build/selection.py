@@ -59,7 +59,7 @@ def listed_splits(options: BuildOptions, official: Mapping[str, Split]) -> Mappi
     options : BuildOptions
         May name a file.
     official : mapping of str to {"train", "val", "test"}
-        What the publisher of the parts says.
+        What the publisher of the parts, or an earlier store, says.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from lpbf_dataset.build.extraction import CaseRecord
 from lpbf_dataset.build.reading import Extraction
@@ -17,13 +17,12 @@ from lpbf_dataset.store.manifest import MANIFEST, StoreFiles, read_manifest
 from lpbf_dataset.store.reader import open_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from os import PathLike
 
     import pandas as pd
 
-    from lpbf_dataset.schema import RaggedDim
-    from lpbf_dataset.sources.base import Step, Surface
+    from lpbf_dataset.schema import RaggedDim, Split
     from lpbf_dataset.store.reader import Dataset
 
 logger = logging.getLogger(__name__)
@@ -37,44 +36,22 @@ class StoredCase:
     ----------
     case_id, design_id, source, location : str
         As in the catalog of that build.
-    hash : str
-        Of the content that was read then.
     fields : tuple of str
         Simulated fields of the store.
-    record : CaseRecord or None
-        What is known of it, if it could be read.
-    error : CaseError
-        Why its arrays are not in the store, if they are asked for.
+    outcome : CaseRecord or CaseError
+        What that build found out, or why the case could not be used.
     """
 
     case_id: str
     design_id: str
     source: str
     location: str
-    hash: str
     fields: tuple[str, ...]
-    record: CaseRecord | None
-    error: CaseError
-
-    def content_hash(self) -> str:
-        """Hash of what was read by the earlier build."""
-        return self.hash
+    outcome: CaseRecord | CaseError
 
     def field_names(self) -> Sequence[str]:
         """Name the fields of the store."""
         return self.fields
-
-    def steps(self, fields: Collection[str] | None = None) -> NoReturn:  # noqa: ARG002
-        """Refuse: the case is read from its record."""
-        raise self.error
-
-    def final_step(self, fields: Collection[str] | None = None) -> Step:  # noqa: ARG002
-        """Refuse: the case is read from its record."""
-        raise self.error
-
-    def surface(self) -> Surface | None:
-        """Return None: the part surface is not in a store."""
-        return None
 
 
 class StoreSource:
@@ -101,6 +78,12 @@ class StoreSource:
         if self.extraction is None:
             raise SourceError(f"{path} does not say how it was built; build anew from the raw results")
 
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Split of each case that is in the store, by case id."""
+        table = self._store.case_table
+        return dict(zip(map(str, table.index), table["split"], strict=True))
+
     def check(self, wanted: Extraction) -> None:
         """Check that the cases can be taken over: they were made as is wanted now, and are whole.
 
@@ -124,28 +107,18 @@ class StoreSource:
         """Yield the cases of the catalog, those that could be read first: a duplicate may bear their name."""
         records = _records(self._store)
         fields = tuple(name for name in field_names(include_optional=True) if name in self._store.variables)
-        catalog = self._store.catalog()
-        texts = catalog.iloc[(catalog["status"] == "failed").argsort(kind="stable")].astype(str)
-        rows: list[dict[str, str]] = texts.to_dict("records")  # type: ignore[assignment]
+        catalog = self._store.catalog().astype(str)
+        by_reading = catalog.iloc[(catalog["content_hash"] == "").argsort(kind="stable")]
+        rows: list[dict[str, str]] = by_reading.to_dict("records")  # type: ignore[assignment]
         for row in rows:
-            has_failed = row["status"] == "failed"
             yield StoredCase(
                 row["case_id"],
                 row["design_id"],
                 row["source"],
                 row["location"],
-                row["content_hash"],
                 fields,
-                None if has_failed else records[row["case_id"]],
-                _failure(row) if has_failed else self._absence(row),
+                records[row["case_id"]] if row["content_hash"] else _failure(row),
             )
-
-    def _absence(self, row: Mapping[str, str]) -> CaseError:
-        return CaseError(
-            FailureReason.NOT_STORED,
-            f"rejected ({row['reason']}) when {self._path} was built, so it is not in there: "
-            f"build from {row['location']}",
-        )
 
 
 def _failure(row: Mapping[str, str]) -> CaseError:
@@ -213,7 +186,7 @@ def _extraction(store: Dataset) -> Extraction | None:
 
 def _records(store: Dataset) -> dict[str, CaseRecord]:
     catalog = store.catalog()
-    known = catalog[catalog["status"] != "failed"]
+    known = catalog[catalog["content_hash"] != ""]
     rows = _rows(store)
     descriptors = store.shape_descriptors()
     records = {}

@@ -70,9 +70,10 @@ def split_cases(
     method : {"design", "random", "size", "official", "largest", "tallest", "thinnest"}
         "design" draws whole designs, "random" single cases.  "size" draws whole designs so that meshes
         of all sizes, by the mean ``nodes`` of the bodies of a design, are in each split alike.
-        "official" follows the publisher of the parts.  The others test out of distribution: the designs
-        with the largest (``volume``), tallest (``max_z``) or thinnest (``wall_thickness``) bodies are for
-        testing, as many as it takes to reach the test fraction, and the rest is drawn as by "design".
+        "official" follows a list, as that of the publisher of the parts.  The others test out of
+        distribution: the designs with the largest (``volume``), tallest (``max_z``) or thinnest
+        (``wall_thickness``) bodies are for testing, as many as it takes to reach the test fraction, and the
+        rest is drawn as by "design".
     seed : int
         Another seed gives another split.
     fractions : mapping of str to float

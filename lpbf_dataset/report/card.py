@@ -149,7 +149,7 @@ def _splits(curation: Curation) -> str:
     method = {
         "design": "Whole designs were drawn, so that no split holds a sibling of a part in another.",
         "random": "Single cases were drawn: bodies of one design may be in different splits.",
-        "official": "The split is that of the publisher of the parts.",
+        "official": "The split follows a list: that of the publisher of the parts, or another one given.",
     }.get(str(build.get("split")), "")
     warnings = [] if curation.leakage is None else [f"- {_escape(w)}" for w in curation.leakage.warnings()]
     return "\n\n".join(filter(None, (method, _table(("split", "cases", "share"), rows), "\n".join(warnings))))
@@ -163,7 +163,7 @@ def _selection(curation: Curation) -> str:
         return text
     counts = failures.value_counts().sort_index()
     listed = ", ".join(f"{_escape(str(name))} ({number(count)})" for name, count in counts.items())
-    return f"{text}\n\nCases that could not be read: {listed}."
+    return f"{text}\n\nCases that could not be used: {listed}."
 
 
 def _provenance(curation: Curation) -> str:

@@ -72,7 +72,7 @@ _COLUMNS = {
     "reason": "why the case is not in the store",
     "rule": "the rule that rejects the case",
     "value": "the value that the rule rejects",
-    "failure": "why the case could not be read",
+    "failure": "why the case could not be used",
     "split": "train, val or test; empty for a case that is not kept",
 }
 

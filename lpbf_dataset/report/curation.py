@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import pandas as pd
 
 from lpbf_dataset.schema import SPLITS, STATISTICS
+from lpbf_dataset.sources.base import FailureReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,8 +112,17 @@ class Curation:
 
     @property
     def readable(self) -> pd.DataFrame:
-        """Rows of the catalog with statistics: kept or rejected by a rule."""
-        return self.catalog[self.catalog["status"] != "failed"]
+        """Rows of the catalog with statistics: kept, rejected by a rule, or not stored."""
+        return self.catalog[(self.catalog["status"] != "failed") | self._is_missing]
+
+    @property
+    def not_stored(self) -> pd.DataFrame:
+        """Rows of the catalog that the rules would keep, if the store they come from held them."""
+        return self.catalog[self._is_missing]
+
+    @property
+    def _is_missing(self) -> pd.Series[bool]:
+        return self.catalog["failure"] == FailureReason.NOT_STORED
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -132,9 +142,10 @@ class Curation:
         return {split: int(counts.get(split, 0)) for split in SPLITS}
 
     def funnel(self) -> list[Stage]:
-        """Cases left after each stage: found, readable, each rule in order, kept.
+        """Cases left after each stage: found, readable, each rule in order, stored where they come from.
 
-        Rules that the catalog names and `rules` does not are one stage at the end.
+        Rules that the catalog names and `rules` does not are one stage after the others.  The last stage is
+        there only if it takes a case.
         """
         stages = [Stage("found", len(self.catalog), 0)]
 
@@ -145,8 +156,11 @@ class Curation:
         rejecting = self.readable.loc[self.readable["status"] == "rejected", "rule"]
         for rule in map(str, self.rules):
             then(rule, int((rejecting == rule).sum()))
-        if others := stages[-1].left - len(self.kept):
+        missing = len(self.not_stored)
+        if others := stages[-1].left - missing - len(self.kept):
             then("other rules", others)
+        if missing:
+            then("stored", missing)
         return stages
 
     def violations(self) -> pd.DataFrame:

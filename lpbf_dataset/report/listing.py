@@ -40,7 +40,7 @@ def _head(statistic: str) -> str:
 
 
 def _numbers(curation: Curation, statistic: str) -> list[str]:
-    """Values of a statistic for the table, empty for failed cases and where not known."""
+    """Values of a statistic for the table, empty where not known."""
     is_integer = STATISTICS[statistic].dtype.startswith("int")
     values = curation.catalog[statistic].astype("float64")
     return [number(value) if value >= 0 or not is_integer else "" for value in values]

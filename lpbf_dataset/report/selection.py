@@ -69,10 +69,10 @@ def _worst(curation: Curation, rule: Rule, violated: pd.Series[bool]) -> tuple[s
 
 
 def failures_section(curation: Curation) -> Section:
-    """Cases that could not be read, by reason."""
+    """Cases that could not be used, by reason."""
     failed = curation.catalog[curation.catalog["status"] == "failed"]
     if failed.empty:
-        return section("Failures", "failures", element("p", "Every case could be read."))
+        return section("Failures", "failures", element("p", "Every case could be used."))
     counts = (
         failed["failure"].value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable")
     )
@@ -86,6 +86,14 @@ def failures_section(curation: Curation) -> Section:
             numeric=(1, 3),
         )
     ]
+    if missing := len(curation.not_stored):
+        parts.append(
+            element(
+                "p",
+                f"{number(missing)} of them the rules would keep, but the store that they come from holds no "
+                "data of them: build from the results again.",
+            )
+        )
     for name in counts.index:
         rows = failed.loc[failed["failure"] == name, ["case_id", "reason"]].itertuples(index=False)
         parts.append(details(f"{name}: {number(counts[name])}", table(("case", "what is wrong"), rows)))
@@ -98,6 +106,6 @@ def sensitivity_section(curation: Curation, outcome: pd.DataFrame) -> Section:
         "Sensitivity to the rules",
         "sensitivity",
         element("p", "Each bound moved by itself, the other rules as they are."),
-        sensitivity(outcome, len(curation.kept)),
+        sensitivity(outcome, len(curation.kept) + len(curation.not_stored)),
         details("All figures", frame(outcome)),
     )

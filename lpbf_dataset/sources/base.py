@@ -69,7 +69,7 @@ class FailureReason(StrEnum):
     WORKER_DIED = "worker_died"
     """The process that worked on it was killed, twice, by the system for lack of memory or by a fault."""
     NOT_STORED = "not_stored"
-    """An earlier build rejected the case, so that the store does not hold it."""
+    """The rules would keep the case, but it comes from a store whose build rejected it, without its data."""
     SOLVER_FAILED = "solver_failed"
     """The equations of the simulation could not be solved."""
 

@@ -6,10 +6,12 @@ import json
 import shutil
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 import lpbf_dataset as lpbf
 from lpbf_dataset.build import BuildOptions, StoreSource
+from lpbf_dataset.build.catalog import summary
 from lpbf_dataset.engine import open_engine
 from lpbf_dataset.sources.base import CaseError, FailureReason, SourceError
 from lpbf_dataset.store.verify import verify_store
@@ -156,13 +158,57 @@ class TestStoreSource:
         assert reads() == []
         build(found, rules(STRICTER), output=tmp_path / "scratch.zarr")
         assert files(target) == files(tmp_path / "scratch.zarr")
+        row = lpbf.open_dataset(target).catalog().query("case_id == 'stressed'").iloc[0]
+        assert (row.status, row.rule, row.value) == ("rejected", "max_von_mises_stress <= 150", 2500)
 
-    def test_looser_rules_tell_what_is_not_stored(self, build, old, rules):
+    def test_looser_rules_tell_what_is_not_stored(self, build, old, found, rules, target, tmp_path):
         catalog = build([], rules(LOOSER), sources=[StoreSource(old)]).catalog
         missing = catalog[catalog["case_id"] == "stressed"].iloc[0]
         assert (missing.status, missing.failure) == ("failed", "not_stored")
-        assert "max_von_mises_stress <= 2000 (is 2500 MPa)" in missing.reason
-        assert missing.reason.endswith("build from memory")
+        assert missing.reason.startswith(
+            "not_stored: these rules keep it, but the store it comes from holds no"
+        )
+        assert missing.reason.endswith("lpbf-build RESULTS... -o STORE")
+        assert lpbf.open_dataset(target).case_ids == ("a", "b", "c")
+        assert verify_store(target, deep=True) == []
+        # All but what became of it is known as if it had been read.
+        scratch = build(found, rules(LOOSER), output=tmp_path / "scratch.zarr").catalog
+        told = ["status", "reason", "failure", "split"]
+        pd.testing.assert_frame_equal(catalog.drop(columns=told), scratch.drop(columns=told))
+
+    def test_what_is_not_stored_is_counted(self, build, old, rules, target, with_report):
+        catalog = build([], rules(LOOSER), sources=[StoreSource(old)]).catalog
+        remark = "the rules would keep them: build from the results again"
+        assert summary(catalog) == [
+            "kept 3 of 6 cases, 3 failed",
+            "  1 failed: duplicate_case",
+            "  1 failed: truncated_file",
+            f"  1 failed: not_stored ({remark})",
+        ]
+        assert "1 of them the rules would keep" in (target / "report.html").read_text()
+        assert r"not\_stored (1)" in (target / "README.md").read_text()
+
+    def test_what_was_not_stored_is_judged_anew(self, build, old, rules, target, tmp_path, files):
+        """Whatever rules a store was filtered by in between, the first ones give the first store."""
+        build([], rules(LOOSER), sources=[StoreSource(old)])
+        build([], sources=[StoreSource(target)], output=tmp_path / "again.zarr")
+        assert files(tmp_path / "again.zarr") == files(old)
+
+    def test_what_is_not_stored_is_read_where_the_results_are(
+        self, build, old, found, rules, target, reads, files
+    ):
+        build([], rules(LOOSER), sources=[StoreSource(old)])
+        build(found, rules(STRICTER))
+        assert reads() == ["broken"]
+        build([], rules(LOOSER), sources=[StoreSource(old)])
+        build(found, rules(LOOSER))
+        assert sorted(reads()) == ["broken", "stressed"]
+        assert lpbf.open_dataset(target).case_ids == ("a", "b", "c", "stressed")
+
+    def test_splits_are_those_of_the_store(self, old):
+        table = lpbf.open_dataset(old).case_table
+        assert StoreSource(old).splits == table["split"].to_dict()
+        assert set(StoreSource(old).splits) == {"a", "b", "c"}
 
     def test_a_duplicate_that_sorts_first_hides_nothing(self, build, case, target, tmp_path, files):
         build([case("a", location="z"), case("a", location="b")], output=tmp_path / "old.zarr")
@@ -220,8 +266,6 @@ class TestStoreSource:
             StoreSource(tmp_path / "none.zarr")
 
     def test_one_that_was_not_built_is_refused(self, tmp_path, synthetic_case):
-        import pandas as pd
-
         from lpbf_dataset.store.writer import StoreWriter
 
         with StoreWriter(tmp_path / "written.zarr", ()) as writer:

@@ -27,6 +27,18 @@ def test_rules_that_are_not_given_are_one_stage(curation):
     assert stages[-1].left == len(curation.kept)
 
 
+def test_what_is_not_stored_is_the_last_stage(curation):
+    catalog = curation.catalog.copy()
+    missing = curation.kept.index[:3]
+    catalog.loc[missing, ["status", "failure"]] = "failed", "not_stored"
+    changed = replace(curation, catalog=catalog)
+    before, after = curation.funnel(), changed.funnel()
+    assert after[:-1] == before
+    assert after[-1] == ("stored", len(curation.kept) - 3, 3)
+    assert len(changed.readable) == len(curation.readable)
+    assert changed.not_stored.index.tolist() == missing.tolist()
+
+
 def test_violations_are_those_of_a_loop(curation):
     violations = curation.violations()
     for row, case in curation.readable.iterrows():

@@ -72,6 +72,13 @@ def test_failures_by_reason(small):
     assert [row[0] for row in rows if len(row) == 2] == ["f", "g", "h"]
 
 
+def test_what_the_rules_would_keep_is_counted(small):
+    assert "build from the results again" not in failures_section(small).content
+    small.catalog.loc[0, ["status", "failure"]] = "failed", "not_stored"
+    assert "1 of them the rules would keep" in failures_section(small).content
+    assert cells(funnel_section(small).content)[5][0] == "stored"
+
+
 def test_extremes(small):
     assert extreme_cases(small) == {"b": {"nodes": 300, "max_displacement_z": 0.9}}
 
