@@ -53,7 +53,7 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="lpbf-build",
         description="Build a dataset store from Netfabb results (archives, folders of cases, cases), "
-        "from the published NPZ release (a folder or hf://OWNER/NAME), from earlier stores, "
+        "from the published NPZ release (a folder or hf://OWNER/NAME), from earlier stores (paths or URLs), "
         "from parts (STL, OBJ, PLY, 3MF, STEP; folders of them; the Fusion 360 Gallery segmentation "
         "release), which the embedded solver simulates, or, without a source, from procedural parts.",
     )
@@ -132,7 +132,7 @@ def build_remote(options: Namespace) -> int:
 def build_local(options: Namespace, target: Path) -> int:
     """Find or simulate the cases, build a store of them and tell what came of it; return the exit code."""
     downloads = target.with_suffix(".downloads")
-    found = find_sources(options.sources, downloads, absolute=bool(options.scheduler))
+    found = find_sources(options.sources, downloads, absolute=bool(options.scheduler), quiet=options.quiet)
     if not options.sources:
         found = Sources(parts=procedural_parts(options.count, options.seed))
     result = build(simulated(found, options, target), options, target)

@@ -10,11 +10,16 @@ import fsspec
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from fsspec.config import conf
 
 import lpbf_dataset as lpbf
+from lpbf_dataset.hub import HubRepo
+from lpbf_dataset.sources.base import SourceError
+from lpbf_dataset.store.remote import publish
 from lpbf_dataset.store.verify import verify_store
 from pipelines import build, info
+from pipelines.sources import find_sources
 
 
 def exit_code(main, *arguments) -> int:
@@ -52,6 +57,16 @@ def built(folder, tmp_path_factory):
     store = tmp_path_factory.mktemp("built") / "s.zarr"
     assert exit_code(build.main, folder, "-o", store, "-q") == 0
     return store
+
+
+@pytest.fixture
+def files():
+    """Return a function that reads every file of a folder."""
+
+    def read(folder):
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    return read
 
 
 def one_line(capsys) -> str:
@@ -263,10 +278,33 @@ class TestEarlierStores:
         old, new = tmp_path / "old.zarr", tmp_path / "new.zarr"
         assert exit_code(build.main, two_cases, "-o", old, "--rules", rules(1700), "-q") == 0
         assert capsys.readouterr().err == ""
-        assert exit_code(build.main, old, "-o", new, "-q") == 1
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"failed: loud at {two_cases / 'loud'}: not_stored: rejected (max_von")
+        assert exit_code(build.main, old, "-o", new) == 1
+        streams = capsys.readouterr()
+        assert f"failed: loud at {two_cases / 'loud'}: not_stored: these rules keep it" in streams.err
+        assert "kept 1 of 2 cases, 1 failed\n  1 failed: not_stored (the rules would keep them" in streams.out
         assert lpbf.open_dataset(new).case_ids == ("real",)
+        assert (
+            lpbf.open_dataset(new).catalog().set_index("case_id").loc["loud", "max_von_mises_stress"] > 1700
+        )
+
+    def test_the_splits_of_a_store_are_those_of_the_next(self, built, tmp_path, capsys):
+        first, second, third = (tmp_path / f"{name}.zarr" for name in ("first", "second", "third"))
+        assert exit_code(build.main, built, "-o", first, "-q", "--split", "random", "--seed", "1") == 0
+        drawn = lpbf.open_dataset(first).case_table["split"]
+        assert (drawn != lpbf.open_dataset(built).case_table["split"]).any()
+        assert exit_code(build.main, first, "-o", second, "-q", "--split", "official") == 0
+        assert lpbf.open_dataset(second).case_table["split"].equals(drawn)
+        # Of two that name a case the first counts.
+        assert exit_code(build.main, second, built, "-o", third, "-q", "--split", "official") == 1
+        assert lpbf.open_dataset(third).case_table["split"].equals(drawn)
+
+    def test_a_file_of_splits_counts_more_than_those_of_a_store(self, built, tmp_path):
+        store, listed = tmp_path / "s.zarr", tmp_path / "split.yaml"
+        names = lpbf.open_dataset(built).case_ids
+        listed.write_text(yaml.safe_dump({"test": list(names[:-1]), "train": [names[-1]]}))
+        arguments = ("--split", "official", "--split-file", listed)
+        assert exit_code(build.main, built, "-o", store, "-q", *arguments) == 0
+        assert lpbf.open_dataset(store).train.case_ids == names[-1:]
 
     def test_one_that_was_built_otherwise_is_one_line(self, built, tmp_path, capsys):
         assert exit_code(build.main, built, "-o", tmp_path / "s.zarr", "--sdf-surface", "stl") == 2
@@ -337,6 +375,45 @@ class TestRemote:
         assert exit_code(build.main, step2, "-o", url, "-q", "--dry-run") == 0
         assert not fsspec.filesystem("memory").find("/bucket")
 
+    def test_a_store_at_a_url_is_a_source(self, built, url, tmp_path, files):
+        publish(built, url)
+        assert exit_code(build.main, built, "-o", "of_path.zarr", "-q") == 0
+        assert exit_code(build.main, url, "-o", "of_url.zarr", "-q") == 0
+        assert files(tmp_path / "of_url.zarr") == files(tmp_path / "of_path.zarr")
+        copies = tmp_path / "of_url.downloads"
+        assert [copy.name for copy in copies.iterdir()] == ["memory--bucket--s.zarr"]
+
+    def test_it_is_downloaded_again_when_it_is_another(self, built, url, tmp_path, monkeypatch):
+        arguments = (url, "-o", "new.zarr", "-q", "--split", "official")
+        publish(built, url)
+        assert exit_code(build.main, *arguments) == 0
+        with monkeypatch.context() as patch:
+            patch.setattr("pipelines.sources.fetch", self.refuse)
+            assert exit_code(build.main, *arguments) == 0
+        assert exit_code(build.main, built, "-o", url, "-q", "--seed", "9", "--split", "random") == 0
+        assert exit_code(build.main, *arguments) == 0
+        splits = [
+            lpbf.open_dataset(store).case_table["split"] for store in (url, tmp_path / "new.zarr", built)
+        ]
+        assert splits[0].equals(splits[1])
+        assert not splits[0].equals(splits[2])
+
+    def test_nothing_at_a_url_is_one_line(self, url, tmp_path, capsys):
+        assert exit_code(build.main, url, "-o", "new.zarr", "-q") == 2
+        assert f"there is no Zarr store at {url}" in one_line(capsys)
+        assert exit_code(build.main, "nowhere://s.zarr", "-o", "new.zarr", "-q") == 2
+        assert "cannot open nowhere://s.zarr: Protocol not known: nowhere" in one_line(capsys)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_store_on_the_hub_is_told_from_a_release(self, built, url, tmp_path, monkeypatch):
+        monkeypatch.setattr(HubRepo, "url", f"{url}/")
+        monkeypatch.setattr("pipelines.sources.resolve_source", lambda *_: tmp_path / "release")
+        with pytest.raises(SourceError, match="release: no such file"):
+            find_sources(["hf://someone/parts"], tmp_path / "downloads")
+        publish(built, url)
+        (source,) = find_sources(["hf://someone/parts"], tmp_path / "downloads", quiet=True).results
+        assert len(list(source.cases())) == 8
+
     def test_an_upload_that_fails_goes_on(self, built, url, tmp_path, capsys, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(type(fsspec.filesystem("memory")), "put_file", self.refuse)
@@ -366,4 +443,8 @@ class TestRemote:
         assert exit_code(build.main, built, "-o", "s3://of-the-command/stores/s.zarr", "-q") == 0
         assert len(lpbf.open_dataset("s3://of-the-command/stores/s.zarr")) == 8
         assert list(tmp_path.iterdir()) == []
+        assert exit_code(build.main, "s3://of-the-command/stores/s.zarr", "-o", "copy.zarr", "-q") == 0
+        copied, expected = lpbf.open_dataset("copy.zarr"), lpbf.open_dataset(built)
+        assert copied.case_table.equals(expected.case_table)
+        np.testing.assert_array_equal(copied[-1].displacement, expected[-1].displacement)
         server.stop()
