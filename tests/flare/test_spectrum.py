@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-import flare.spectrum
+import flare.spectrum.matrix
 from flare import FLARE, FLAREConfig
 from flare.spectrum import (
     effective_rank,
@@ -159,7 +159,7 @@ def test_slices_of_the_nodes_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     # The second slice of the second case is padding throughout.
     mask_BN = torch.arange(50) < torch.tensor([50, 7])[:, None]
     whole = mixing_spectrum(queries, keys, mask_BN)
-    monkeypatch.setattr(flare.spectrum, "SLICE_SCORES", 7 * CASES * HEADS * LATENTS)
+    monkeypatch.setattr(flare.spectrum.matrix, "SLICE_SCORES", 7 * CASES * HEADS * LATENTS)
     assert_close(mixing_spectrum(queries, keys, mask_BN), whole, rtol=0, atol=1e-13)
 
 
@@ -177,7 +177,7 @@ class LargestTensor(TorchDispatchMode):
 
 def test_cost_is_linear_in_nodes_and_memory_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 2**12
-    monkeypatch.setattr(flare.spectrum, "SLICE_SCORES", limit)
+    monkeypatch.setattr(flare.spectrum.matrix, "SLICE_SCORES", limit)
     for nodes in (1000, 2000, 4000):
         queries, keys = make_routing(nodes)
         with FlopCounterMode(display=False) as counter, LargestTensor() as largest:
@@ -216,7 +216,13 @@ def test_ranks_of_known_spectra() -> None:
 
 
 @pytest.fixture(
-    params=[{}, {"mixer": "flare++"}, {"mixer": "flare++", "qk_norm": True}, {"shared_latents": True}],
+    params=[
+        {},
+        {"mixer": "flare++"},
+        {"mixer": "flare++gated"},
+        {"mixer": "flare++", "qk_norm": True},
+        {"shared_latents": True},
+    ],
     ids=str,
 )
 def model(request: pytest.FixtureRequest) -> FLARE:

@@ -1,4 +1,4 @@
-r"""Which modes the FLARE mixers of a model keep: spectra of the mixing matrices, and routing maps.
+r"""Spectra of the matrices that FLARE mixers apply, and their two factors as maps.
 
 Per head, with queries q (M x D), keys k (N x D) and E = exp(scale q k^T) (M x N), a mixer applies
 
@@ -25,49 +25,24 @@ All of this holds because encoding and decoding share queries, keys and scale, a
 queries depend on the case.  Transformer blocks among the latent tokens (`FLAREConfig.latent_blocks`)
 come between the two factors; W is then the routing without them.
 
-Shape suffixes: B cases, N nodes of the largest, C channels, H heads, M latent tokens, D channels per head.
+Shape suffixes: B cases, N nodes of the largest, H heads, M latent tokens, D channels per head.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from flare.batch import check_no_empty_case
-from flare.mixer import FLAREMixer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from torch import Tensor, nn
-
-    T = TypeVar("T")
+    from torch import Tensor
 
 SLICE_SCORES = 2**22
 """Scores held at a time by `mixing_spectrum`: 32 MiB in float64."""
-
-SIGNIFICANT = 0.01
-"""Share of the largest eigenvalue that counts as a mode kept, in `significant_rank`."""
-
-
-class Routing(NamedTuple):
-    """What decides how a mixer routes.
-
-    Parameters
-    ----------
-    queries : Tensor, (H, M, D) or (B, H, M, D)
-        Latent queries; with a case dimension where they depend on the case.
-    keys : Tensor, (B, H, N, D)
-        Keys of the nodes.
-    scale : float
-        Factor of the scores.
-    """
-
-    queries: Tensor
-    keys: Tensor
-    scale: float
 
 
 class RoutingMaps(NamedTuple):
@@ -136,113 +111,6 @@ def mixing_spectrum(
     return torch.linalg.eigvalsh(gram_BHMM).flip(-1).clamp_(0.0, 1.0)
 
 
-def effective_rank(eigenvalues: Tensor) -> Tensor:
-    """Count modes by their weights: the exponential of the entropy of the normalised spectrum.
-
-    Between 1 (one mode has it all) and M (all alike).  Roy and Vetterli, "The effective rank: a measure
-    of effective dimensionality", EUSIPCO 2007, for singular values, which the eigenvalues are of the
-    symmetric matrix R R^T.
-
-    Parameters
-    ----------
-    eigenvalues : Tensor, (..., M)
-        Not negative, one of them positive.
-
-    Returns
-    -------
-    Tensor, (...)
-    """
-    shares = eigenvalues / eigenvalues.sum(-1, keepdim=True)
-    return torch.special.entr(shares).sum(-1).exp()
-
-
-def participation_ratio(eigenvalues: Tensor) -> Tensor:
-    """Count modes by second moments, (sum)^2 / sum of squares, where small ones weigh less.
-
-    Parameters
-    ----------
-    eigenvalues : Tensor, (..., M)
-        Not negative, one of them positive.
-
-    Returns
-    -------
-    Tensor, (...)
-        Between 1 and M.
-    """
-    return eigenvalues.sum(-1).square() / eigenvalues.square().sum(-1)
-
-
-def significant_rank(eigenvalues: Tensor, share: float = SIGNIFICANT) -> Tensor:
-    """Count the eigenvalues of at least a share of the largest.
-
-    Parameters
-    ----------
-    eigenvalues : Tensor, (..., M)
-        Not negative.
-    share : float, optional
-        In (0, 1].
-
-    Returns
-    -------
-    Tensor, (...), int64
-        Between 1 and M.
-    """
-    return (eigenvalues >= share * eigenvalues.amax(-1, keepdim=True)).sum(-1)
-
-
-def model_spectra(model: nn.Module, x_BNC: Tensor, mask_BN: Tensor | None = None) -> list[Tensor]:
-    """Eigenvalues of every head of every mixer of a model, on a batch.
-
-    Only the keys of one block are held at a time.
-
-    Parameters
-    ----------
-    model : Module
-        Holds mixers of this package; called once, as ``model(x_BNC, mask_BN)``.
-    x_BNC : Tensor, (B, N, C)
-        Node features.
-    mask_BN : Tensor, (B, N), bool, optional
-        True on real nodes.
-
-    Returns
-    -------
-    list of Tensor, (B, H, M), float64
-        One a mixer, in the order of their calls; as `mixing_spectrum` gives them.
-
-    Raises
-    ------
-    ValueError
-        If the model has no mixer of this package, or as `mixing_spectrum`.
-    """
-    return _visit_mixers(
-        model,
-        x_BNC,
-        mask_BN,
-        lambda routing: mixing_spectrum(routing.queries, routing.keys, mask_BN, routing.scale),
-    )
-
-
-def model_routings(model: nn.Module, x_BNC: Tensor, mask_BN: Tensor | None = None) -> list[Routing]:
-    """Collect queries and keys of every mixer of a model, on a batch.
-
-    Parameters
-    ----------
-    model, x_BNC, mask_BN
-        As for `model_spectra`.
-
-    Returns
-    -------
-    list of Routing
-        One a mixer, in the order of their calls.
-
-    Raises
-    ------
-    ValueError
-        If the model has no mixer of this package.
-    """
-    return _visit_mixers(model, x_BNC, mask_BN, lambda routing: routing)
-
-
 @torch.no_grad()
 def routing_maps(
     queries: Tensor, keys: Tensor, mask_BN: Tensor | None = None, scale: float = 1.0
@@ -300,30 +168,3 @@ def _check_routing(queries: Tensor, keys: Tensor, mask_BN: Tensor | None) -> Non
         if mask_BN.shape != (cases, nodes):
             raise ValueError(f"mask has shape {tuple(mask_BN.shape)}; expected {(cases, nodes)}")
         check_no_empty_case(mask_BN)
-
-
-def _visit_mixers(
-    model: nn.Module, x_BNC: Tensor, mask_BN: Tensor | None, visit: Callable[[Routing], T]
-) -> list[T]:
-    """Call a model, and a function with the routing of each mixer as the mixer is called."""
-    mixers = [module for module in model.modules() if isinstance(module, FLAREMixer)]
-    if not mixers:
-        raise ValueError(f"{type(model).__name__} has no FLARE mixer, so it has no mixing matrix to look at")
-    visited: list[T] = []
-
-    def before_call(mixer: nn.Module, arguments: tuple[Any, ...]) -> None:
-        assert isinstance(mixer, FLAREMixer)
-        visited.append(visit(_routing(mixer, arguments[0], mask_BN)))
-
-    with torch.no_grad(), ExitStack() as hooks:
-        for mixer in mixers:
-            hooks.callback(mixer.register_forward_pre_hook(before_call).remove)
-        model(x_BNC, mask_BN)
-    assert visited, "the mixers of the model were not called"
-    return visited
-
-
-def _routing(mixer: FLAREMixer, x_BNC: Tensor, mask_BN: Tensor | None) -> Routing:
-    projected = mixer.project(x_BNC)
-    queries = mixer.routing_queries(mask_BN, *projected)
-    return Routing(queries, projected[0], mixer.config.score_scale)
