@@ -280,9 +280,11 @@ def _job(entry: ModelEntry[Any], options: Namespace) -> Job:
     if empty := [name for name, value in {**training, **model_options}.items() if value is None]:
         raise UserError(f"{', '.join(empty)} must have a value")
     try:
-        entry.config_type(in_channels=IN_CHANNELS, out_channels=1, **model_options)
+        config = entry.config_type(in_channels=IN_CHANNELS, out_channels=1, **model_options)
     except ValueError as error:
         raise UserError(f"--model: {error}") from error
+    if getattr(config, "condition_channels", 0):
+        raise UserError("--model.condition_channels must be 0: a store has no scalars of a case to train on")
     return Job(
         entry.name,
         model_options,

@@ -122,6 +122,10 @@ def test_help_of_a_model_shows_its_options(command):
         (["flare", "--data=s", "-orun", "--targets", "warp"], "no field named 'warp'; known fields:"),
         (["flare", "--data=s", "-orun", "--preset=huge"], "no preset named 'huge'; there are lpbf, tiny"),
         (["flare", "--data=s", "-orun", "--model.num_heads=7"], "num_heads=7 must divide channels=64"),
+        (
+            ["flare++", "--data=s", "-orun", "--model.condition_channels=2"],
+            "--model.condition_channels must be 0: a store has no scalars of a case",
+        ),
         (["flare", "--data=s", "-orun", "--accelerator=tpu"], "accelerator"),
         (["flare", "--data=s", "-orun", "--config=none.yaml"], "cannot read none.yaml"),
         (["flare", "--config"], "expected one argument"),
