@@ -20,17 +20,26 @@ FLARE++ (arXiv 2608.11519) computes the routing queries from the input:
 >>> model.forward_packed(torch.rand(50, 3), offsets=[0, 20, 50]).shape
 torch.Size([50, 1])
 
+For parts of millions of nodes, `predict_chunked` needs memory for a chunk of them, `checkpoint_blocks`
+trains with fewer activations kept, and `token_sharding` spreads the nodes of a case over processes;
+all are exact.  `spectrum` tells which modes a trained model keeps.
+
 `FLAREConfig` lists every option, `flare.routing` how attention is computed; ``save_pretrained`` and
 ``from_pretrained`` keep a model in a folder, `load_reference_state_dict` takes over a published one.
 """
 
-from flare.backbone import FLARE, FLAREBlock
+from flare import spectrum
+from flare.backbone import FLARE, MIXERS, FLAREBlock
 from flare.batch import check_no_empty_case
+from flare.checkpointing import checkpoint_blocks
 from flare.config import FLAREConfig, FLAREPlusPlusConfig
 from flare.convert import load_reference_state_dict
-from flare.mixer import MIXERS, FLAREMixer, FLAREPlusPlusMixer
+from flare.inference import predict_chunked
+from flare.mixer import FLAREMixer
 from flare.pretrained import PretrainedError
 from flare.routing import ROUTES, forced_route
+from flare.sharding import local_nodes, sum_gradients, sum_over_ranks, token_sharding
+from flare.synthesis import FLAREPlusPlusMixer, GatedFLAREPlusPlusMixer
 
 __all__ = [
     "FLARE",
@@ -41,8 +50,16 @@ __all__ = [
     "FLAREMixer",
     "FLAREPlusPlusConfig",
     "FLAREPlusPlusMixer",
+    "GatedFLAREPlusPlusMixer",
     "PretrainedError",
     "check_no_empty_case",
+    "checkpoint_blocks",
     "forced_route",
     "load_reference_state_dict",
+    "local_nodes",
+    "predict_chunked",
+    "spectrum",
+    "sum_gradients",
+    "sum_over_ranks",
+    "token_sharding",
 ]

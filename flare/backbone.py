@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Self
 from torch import nn
 
 from flare.batch import check_batch, check_condition, check_finite, check_weights, zero_padding
-from flare.mixer import MIXERS
+from flare.mixer import FLAREMixer
 from flare.mlp import ResidualMLP, make_feed_forward, make_norm
 from flare.packed import case_lengths, check_packed, spread
 from flare.pretrained import load_pretrained, write_pretrained
-from flare.sharding import token_group
+from flare.sharding import check_no_empty_case_over, token_group
+from flare.synthesis import FLAREPlusPlusMixer, GatedFLAREPlusPlusMixer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from flare.config import FLAREConfig
+
+
+MIXERS: dict[str, type[FLAREMixer]] = {
+    "flare": FLAREMixer,
+    "flare++": FLAREPlusPlusMixer,
+    "flare++gated": GatedFLAREPlusPlusMixer,
+}
+"""Every mixer, by the name that `FLAREConfig.mixer` takes."""
 
 
 class FLAREBlock(nn.Module):
@@ -104,7 +113,8 @@ class FLARE(nn.Module):
         mask_BN : Tensor, (B, N), bool, optional
             True on real nodes, anywhere along N; not needed if all nodes are real.
         condition_BK : Tensor, (B, condition_channels), floating point
-            What describes each case as a whole; taken by models with `condition_channels` alone.
+            What describes each case as a whole; needed by models with `condition_channels`, which no
+            other takes.
 
         Returns
         -------
@@ -114,12 +124,9 @@ class FLARE(nn.Module):
         Raises
         ------
         ValueError
-            If shapes, dtypes or devices do not fit, a case has no real node, or a feature of a real
-            node is not finite.  The latter two are looked for in host memory and uncompiled only, see
-            `flare.check_no_empty_case`.
+            As `check_input`.
         """
-        check_batch(x_BNC, mask_BN, self.config.in_channels, sharded=token_group() is not None)
-        self._check_values(x_BNC, mask_BN, condition_BK, x_BNC.shape[0])
+        self.check_input(x_BNC, mask_BN, condition_BK)
         h_BNC = self.in_proj(zero_padding(x_BNC, mask_BN))
         if condition_BK is not None:
             h_BNC = h_BNC + self.condition_proj(condition_BK)[:, None, :]
@@ -164,6 +171,29 @@ class FLARE(nn.Module):
             h_1TC = block(h_1TC, None, lengths)
         y_TO: Tensor = self.out_proj(h_1TC)[0]
         return y_TO
+
+    def check_input(
+        self, x_BNC: Tensor, mask_BN: Tensor | None = None, condition_BK: Tensor | None = None
+    ) -> None:
+        """Raise unless `forward` takes these.
+
+        Parameters
+        ----------
+        x_BNC, mask_BN, condition_BK
+            As of `forward`.
+
+        Raises
+        ------
+        ValueError
+            If shapes, dtypes or devices do not fit, a case has no real node, or a feature of a real
+            node is not finite.  The latter two are looked for in host memory and uncompiled only, see
+            `flare.check_no_empty_case`.
+        """
+        group = token_group()
+        check_batch(x_BNC, mask_BN, self.config.in_channels, sharded=group is not None)
+        self._check_values(x_BNC, mask_BN, condition_BK, x_BNC.shape[0])
+        if group is not None:
+            check_no_empty_case_over(group, x_BNC, mask_BN)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write configuration and weights to a folder, as `from_pretrained` reads them."""

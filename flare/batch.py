@@ -40,6 +40,8 @@ def check_batch(x_BNC: Tensor, mask_BN: Tensor | None, in_channels: int, *, shar
     """
     if x_BNC.ndim != 3 or x_BNC.shape[2] != in_channels:
         raise ValueError(f"input has shape {tuple(x_BNC.shape)}; expected (cases, nodes, {in_channels})")
+    if x_BNC.shape[0] == 0:
+        raise ValueError("input has no cases; leave the batch out")
     if x_BNC.shape[1] == 0 and not sharded:
         raise ValueError("input has no nodes; leave empty cases out of the batch")
     if not x_BNC.is_floating_point():

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from flare.routing import AUTO, check_route_name
 
-MixerName = Literal["flare", "flare++"]
+MixerName = Literal["flare", "flare++", "flare++gated"]
 ScaleName = Literal["auto", "one", "inverse_sqrt"]
 FeedForwardName = Literal["residual", "geglu", "swiglu"]
 ActivationName = Literal["gelu", "silu"]
@@ -51,8 +51,9 @@ class FLAREConfig:
         Heads, each with its own latent queries; divides `channels`.
     num_latents : int
         Latent tokens per head, M: the largest rank of the mixing matrix of a head.
-    mixer : {"flare", "flare++"}
-        How the routing queries come about: learned, or computed from the input (arXiv 2608.11519).
+    mixer : {"flare", "flare++", "flare++gated"}
+        How the routing queries come about: learned; computed from the input (arXiv 2608.11519, version
+        1); or learned and corrected by what is computed from the input (its later version).
     projection_layers : int
         Hidden layers of each MLP that makes keys or values; -1 for one linear layer with a skip.
     projection_ratio : float
@@ -62,10 +63,10 @@ class FLAREConfig:
     latent_blocks : int
         Transformer blocks among the latent tokens, between encode and decode.
     qk_norm : bool
-        Whether queries and keys of each head are normalised.
+        Whether queries and keys of each head are normalised; "flare++gated" does so by itself.
     attention_scale : {"auto", "one", "inverse_sqrt"}
         What scores are multiplied by: 1, or 1 / sqrt(D).  "auto" takes 1 for FLARE and 1 / sqrt(D) for
-        FLARE++, as published.
+        both of FLARE++, as published.
     feed_forward : {"residual", "geglu", "swiglu"}
         MLP of a block: the residual MLP, or one hidden layer gated by another (arXiv 2002.05202).
     feed_forward_layers : int
@@ -86,7 +87,8 @@ class FLAREConfig:
     Raises
     ------
     ValueError
-        If a value is not of these, or `num_heads` does not divide `channels`.
+        If a value is not of these, `num_heads` does not divide `channels`, or `qk_norm` is asked of
+        "flare++gated".
     """
 
     in_channels: int
@@ -116,6 +118,8 @@ class FLAREConfig:
             _check(field.name, field.type, getattr(self, field.name))
         if self.channels % self.num_heads:
             raise ValueError(f"num_heads={self.num_heads} must divide channels={self.channels}")
+        if self.qk_norm and self.mixer == "flare++gated":
+            raise ValueError("qk_norm is for other mixers: flare++gated has norms of its own; leave it out")
         check_route_name(self.route)
 
     @property
@@ -126,8 +130,8 @@ class FLAREConfig:
     @property
     def score_scale(self) -> float:
         """What attention scores are multiplied by."""
-        by_mixer = {"flare": "one", "flare++": "inverse_sqrt"}
-        name = by_mixer[self.mixer] if self.attention_scale == "auto" else self.attention_scale
+        published = "one" if self.mixer == "flare" else "inverse_sqrt"
+        name = published if self.attention_scale == "auto" else self.attention_scale
         return 1.0 if name == "one" else 1 / math.sqrt(self.head_channels)
 
     def hidden_channels(self, ratio: float) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from flare.backbone import FLARE
@@ -13,7 +15,7 @@ from flare.pretrained import PretrainedError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flare.config import ActivationName, ScaleName
+    from flare.config import ActivationName, MixerName, ScaleName
 
 _WRAPPERS = ("model_state", "model_state_dict", "state_dict")
 """Keys under which checkpoints hold the weights beside the state of the training."""
@@ -23,6 +25,24 @@ _PREFIXES = ("module.", "_orig_mod.")
 
 _COUNTER = "n_averaged"
 """Counts the steps that weights were averaged over."""
+
+_RENAMED = (
+    # The first release of FLARE, and its module of ablations.
+    (r"(blocks\.\d+)\.ln([12])\.", r"\1.norm\2."),
+    (r"^out_proj\.ln\.", "out_proj.0."),
+    (r"^out_proj\.mlp\.", "out_proj.1."),
+    # FLARE++.
+    (r"(blocks\.\d+)\.mixer\.", r"\1.att."),
+    (r"(blocks\.\d+)\.ffn\.", r"\1.mlp."),
+    (r"\.latent_q_fixed$", ".latent_q"),
+    (r"\.latent_q0$", ".seed_q"),
+    (r"\.q0_norm\.", ".seed_norm."),
+    (r"\.k0_proj\.", ".query_k_proj."),
+)
+"""Names that releases of the repository differ in, and ours."""
+
+_SKIP_IN_WEIGHT = re.compile(r"\.att\.(k|v|query_k)_proj\.(weight|bias)$")
+"""Linear layers of FLARE++ whose weight holds their skip connection, as an identity."""
 
 
 def load_reference_state_dict(
@@ -34,8 +54,9 @@ def load_reference_state_dict(
 ) -> FLARE:
     """Build the model that a checkpoint of the published repository holds.
 
-    The sizes are read off the shapes.  What leaves no trace in them is to be told; the defaults are
-    those of the published LPBF model.
+    FLARE in every layout it was released in, shared latents, and FLARE++ (its later version, as
+    ``pdebench/models/flarepp.py``).  The sizes are read off the shapes.  What leaves no trace in them is
+    to be told; the defaults are those of the published LPBF model.
 
     Parameters
     ----------
@@ -43,9 +64,9 @@ def load_reference_state_dict(
         As `torch.load` with ``weights_only=True`` returns it: the weights by name, or a mapping that
         holds them as ``model_state``.
     num_heads : int
-        Heads the model was trained with.
+        Heads the model was trained with; not looked at for FLARE++, whose shapes tell.
     attention_scale : {"one", "inverse_sqrt"}
-        What its attention scores are multiplied by.
+        What its attention scores are multiplied by; not looked at for FLARE++, which has but one.
     activation : {"gelu", "silu"}
         Its nonlinearity.
 
@@ -59,7 +80,13 @@ def load_reference_state_dict(
     PretrainedError
         If these are not the weights of a FLARE model of the repository, or what is told does not fit them.
     """
-    weights = _unwrap(state_dict)
+    weights = _rename(_unwrap(state_dict))
+    gated = weights.get("blocks.0.att.seed_q")
+    if gated is not None:
+        if gated.ndim != 3:
+            raise PretrainedError("the seeds of the checkpoint have no heads; only FLARE models convert")
+        num_heads, attention_scale = len(gated), "inverse_sqrt"
+        weights = _as_gated(weights)
     config = _infer_config(weights, num_heads, attention_scale, activation)
     model = FLARE(config)
     expected = model.state_dict()
@@ -95,6 +122,31 @@ def _unwrap(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     return weights
 
 
+def _rename(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    renamed = {}
+    for name, value in weights.items():
+        for pattern, replacement in _RENAMED:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = value
+    return renamed
+
+
+def _as_gated(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Lay the weights of FLARE++ out as ours: latents (C, M), skip connections outside of weights."""
+    converted = {}
+    for name, value in weights.items():
+        if value.ndim == 3:
+            heads, latents, channels = value.shape
+            value = value.reshape(heads * channels, latents)
+        elif _SKIP_IN_WEIGHT.search(name):
+            if value.ndim == 2 and value.shape[0] == value.shape[1]:
+                value = value - torch.eye(len(value), dtype=value.dtype, device=value.device)
+            stem, _, kind = name.rpartition(".")
+            name = f"{stem}.fc.{kind}"
+        converted[name] = value
+    return converted
+
+
 def _strip(name: str) -> str:
     while prefix := next((p for p in _PREFIXES if name.startswith(p)), ""):
         name = name.removeprefix(prefix)
@@ -104,7 +156,9 @@ def _strip(name: str) -> str:
 def _infer_config(
     weights: Mapping[str, Tensor], num_heads: int, attention_scale: ScaleName, activation: ActivationName
 ) -> FLAREConfig:
-    channels, num_latents = _shape(weights, "blocks.0.att.latent_q")
+    rows, num_latents = _shape(weights, "blocks.0.att.latent_q")
+    channels = _shape(weights, "blocks.0.att.out_proj.weight")[0]
+    mixer: MixerName = "flare++gated" if "blocks.0.att.seed_q" in weights else "flare"
     projection_layers, projection_ratio = _mlp_size(weights, "blocks.0.att.k_proj", channels)
     feed_forward_layers, feed_forward_ratio = _mlp_size(weights, "blocks.0.mlp", channels)
     in_out_layers, _ = _mlp_size(weights, "in_proj", channels)
@@ -116,6 +170,8 @@ def _infer_config(
         num_blocks=len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
         num_heads=num_heads,
         num_latents=num_latents,
+        mixer=mixer,
+        shared_latents=rows < channels,
         projection_layers=projection_layers,
         projection_ratio=projection_ratio,
         qk_norm="blocks.0.att.q_norm.weight" in weights,

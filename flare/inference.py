@@ -1,7 +1,7 @@
 """Prediction for more nodes than activations have room for.
 
-Shape suffixes: B cases, N nodes, T nodes of a chunk, C channels, K scalars of a case, O output
-channels, H heads, M latent tokens, D channels per head.
+Shape suffixes: B cases, N nodes, T nodes of a chunk, C channels, K scalars of a case, H heads, M
+latent tokens, D channels per head.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from flare.backbone import FLAREBlock
-from flare.batch import check_batch, check_condition, check_finite, check_weights, zero_padding
+from flare.batch import zero_padding
 from flare.chunked import CHUNK, LatentTokens, decode_chunked
-from flare.mixer import FLAREMixer, FLAREPlusPlusMixer
+from flare.mixer import FLAREMixer
+from flare.sharding import token_group
+from flare.synthesis import SynthesisMixer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ def predict_chunked(
     model : FLARE
         Any member of the family.  No gradients are recorded.
     x_BNC, mask_BN, condition_BK
-        As of `FLARE.forward`.
+        As of `FLARE.forward`; of this process, under `token_sharding`.
     chunk : int
         Nodes at a time.
 
@@ -56,13 +57,11 @@ def predict_chunked(
     Raises
     ------
     ValueError
-        As of `FLARE.forward`.
+        As of `FLARE.forward`, or if `chunk` is not positive.
     """
-    check_batch(x_BNC, mask_BN, model.config.in_channels)
-    check_weights(x_BNC, next(model.in_proj.parameters()))
-    check_condition(condition_BK, x_BNC, len(x_BNC), model.config.condition_channels)
-    check_finite(x_BNC, mask_BN)
-
+    if chunk < 1:
+        raise ValueError(f"chunk must be a positive number of nodes, not {chunk}")
+    model.check_input(x_BNC, mask_BN, condition_BK)
     h_BNC = _by_chunks(lambda x, mask: model.in_proj(zero_padding(x, mask)), x_BNC, mask_BN, chunk)
     if condition_BK is not None:
         h_BNC += model.condition_proj(condition_BK)[:, None, :]
@@ -74,61 +73,30 @@ def predict_chunked(
 
 def _advance(block: FLAREBlock, h_BNC: Tensor, mask_BN: Tensor | None, chunk: int) -> None:
     """Replace the residual stream by what the block makes of it."""
-    mixer = block.att
+    mixer, norm = block.att, block.norm1
     assert isinstance(mixer, FLAREMixer)
-    keys = nn.Sequential(block.norm1, mixer.k_proj, _Heads(mixer), _norm(mixer, "k_norm"))
-    values = nn.Sequential(block.norm1, mixer.v_proj, _Heads(mixer))
+    scale, group = mixer.config.score_scale, token_group()
 
-    q_BHMD = mixer.latent_queries().expand(len(h_BNC), -1, -1, -1)
-    if isinstance(mixer, FLAREPlusPlusMixer):
-        query_keys = nn.Sequential(
-            block.norm1, mixer.query_k_proj, _Heads(mixer), _norm(mixer, "query_k_norm")
-        )
-        query_values = nn.Sequential(block.norm1, mixer.query_v_proj, _Heads(mixer))
-        seeds_BHMD = _norm(mixer, "seed_norm")(q_BHMD)
-        q_BHMD = _gather(seeds_BHMD, query_keys, query_values, h_BNC, mask_BN, chunk, mixer)
-    q_BHMD = _norm(mixer, "q_norm")(q_BHMD)
-    z_BHMD = _gather(q_BHMD, keys, values, h_BNC, mask_BN, chunk, mixer)
-    if mixer.config.latent_blocks:
-        z_BHMD = _Heads(mixer)(mixer.latent_blocks(z_BHMD.transpose(1, 2).flatten(2)))
+    def gather(q_BHMD: Tensor, project: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+        """Gather the keys and values that are projected from all nodes."""
+        latents = LatentTokens(q_BHMD, scale)
+        for h_BTC, mask_BT in _chunks(h_BNC, mask_BN, chunk):
+            k_BHTD, v_BHTD = project(norm(h_BTC))
+            latents.add(k_BHTD, v_BHTD, mask_BT)
+        if group is not None:
+            latents.merge_over(group)
+        return latents.z_BHMD.to(v_BHTD.dtype)
 
+    if isinstance(mixer, SynthesisMixer):
+        summary_BHMD = gather(mixer.seeds(len(h_BNC)), mixer.project_summarised)
+        q_BHMD = mixer.queries_from_summary(summary_BHMD)
+    else:
+        q_BHMD = mixer.fixed_queries(len(h_BNC))
+    z_BHMD = mixer.mix_latents(gather(q_BHMD, mixer.project_routed))
     for h_BTC, _ in _chunks(h_BNC, None, chunk):
-        y_BHTD = decode_chunked(q_BHMD, keys(h_BTC), z_BHMD, mixer.config.score_scale, chunk=chunk)
-        h_BTC += mixer.out_proj(y_BHTD.transpose(1, 2).flatten(2))
+        k_BHTD = mixer.project_keys(norm(h_BTC))
+        h_BTC += mixer.project_out(decode_chunked(q_BHMD, k_BHTD, z_BHMD, scale, chunk=chunk))
         h_BTC += block.mlp(block.norm2(h_BTC))
-
-
-def _gather(
-    q_BHMD: Tensor,
-    keys: nn.Module,
-    values: nn.Module,
-    h_BNC: Tensor,
-    mask_BN: Tensor | None,
-    chunk: int,
-    mixer: FLAREMixer,
-) -> Tensor:
-    latents = LatentTokens(q_BHMD, mixer.config.score_scale)
-    dtype = h_BNC.dtype
-    for h_BTC, mask_BT in _chunks(h_BNC, mask_BN, chunk):
-        v_BHTD = values(h_BTC)
-        latents.add(keys(h_BTC), v_BHTD, mask_BT)
-        dtype = v_BHTD.dtype
-    return latents.z_BHMD.to(dtype)
-
-
-class _Heads(nn.Module):
-    """(B, N, C) to (B, H, N, D)."""
-
-    def __init__(self, mixer: FLAREMixer) -> None:
-        super().__init__()
-        self.num_heads = mixer.config.num_heads
-
-    def forward(self, x_BNC: Tensor) -> Tensor:
-        return x_BNC.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-
-def _norm(mixer: FLAREMixer, name: str) -> nn.Module:
-    return mixer.get_submodule(name) if mixer.config.qk_norm else nn.Identity()
 
 
 def _by_chunks(
@@ -148,7 +116,7 @@ def _by_chunks(
 
 
 def _chunks(x_BNC: Tensor, mask_BN: Tensor | None, chunk: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield views of consecutive nodes and of their mask."""
-    for start in range(0, x_BNC.shape[1], chunk):
+    """Yield views of consecutive nodes and of their mask: one, without nodes, if there are none."""
+    for start in range(0, max(1, x_BNC.shape[1]), chunk):
         nodes = slice(start, start + chunk)
         yield x_BNC[:, nodes], None if mask_BN is None else mask_BN[:, nodes]

@@ -1,7 +1,7 @@
-"""The token mixers of the FLARE family.
+"""The token mixer of FLARE, and what the mixers of FLARE++ (`flare.synthesis`) share with it.
 
 A mixer makes keys and values from the nodes, routes them through latent tokens (`flare.routing`) and
-projects the outcome.  The members differ in where the routing queries come from.
+projects the outcome.  The members of the family differ in where the routing queries come from.
 
 Shape suffixes: B cases, N nodes, C channels, H heads, M latent tokens, D = C / H channels per head.
 """
@@ -40,10 +40,7 @@ class FLAREMixer(nn.Module):
     def __init__(self, config: FLAREConfig) -> None:
         super().__init__()
         self.config = config
-        rows = config.head_channels if config.shared_latents else config.channels
-        # (C, M) in memory order of (H, M, D): the layout of published checkpoints.
-        self.latent_q = nn.Parameter(torch.empty(rows, config.num_latents))
-        nn.init.normal_(self.latent_q, std=LATENT_STD)
+        self.latent_q = self._make_latents(LATENT_STD)
         self.k_proj = self._make_projection()
         self.v_proj = self._make_projection()
         if config.qk_norm:
@@ -56,13 +53,28 @@ class FLAREMixer(nn.Module):
 
     def latent_queries(self) -> Tensor:
         """Learned queries of each head, (H, M, D)."""
-        q_HMD = self.latent_q.view(-1, self.config.num_latents, self.config.head_channels)
-        return q_HMD.expand(self.config.num_heads, -1, -1)
+        return self._per_head(self.latent_q)
+
+    def fixed_queries(self, cases: int) -> Tensor:
+        """Return the queries that every case has, (B, H, M, D)."""
+        q_HMD = self.latent_queries()
+        if self.config.qk_norm:
+            q_HMD = self.q_norm(q_HMD)
+        # Fused kernels want equal batch sizes, and expand copies nothing.
+        return q_HMD.expand(cases, -1, -1, -1)
+
+    def project_keys(self, x_BNC: Tensor) -> Tensor:
+        """Make keys of the nodes, (B, H, N, D)."""
+        k_BHND = self._split_heads(self.k_proj(x_BNC))
+        return self.k_norm(k_BHND) if self.config.qk_norm else k_BHND
+
+    def project_routed(self, x_BNC: Tensor) -> tuple[Tensor, Tensor]:
+        """Make keys and values of the nodes, (B, H, N, D) each."""
+        return self.project_keys(x_BNC), self._split_heads(self.v_proj(x_BNC))
 
     def project(self, x_BNC: Tensor) -> tuple[Tensor, ...]:
-        """Make of each node what `mix` takes: keys and values, (B, H, N, D) each."""
-        k_BHND, v_BHND = self._split_heads(self.k_proj(x_BNC)), self._split_heads(self.v_proj(x_BNC))
-        return (self.k_norm(k_BHND) if self.config.qk_norm else k_BHND), v_BHND
+        """Make of each node what `mix` takes: keys, values, and what else the member needs."""
+        return self.project_routed(x_BNC)
 
     def routing_queries(
         self,
@@ -70,9 +82,13 @@ class FLAREMixer(nn.Module):
         *projected: Tensor,
     ) -> Tensor:
         """Take what `project` made of some cases and return the queries that route them, (B, H, M, D)."""
-        # Fused kernels want equal batch sizes, and expand copies nothing.
-        q_BHMD = self.latent_queries().expand(len(projected[0]), -1, -1, -1)
-        return self.q_norm(q_BHMD) if self.config.qk_norm else q_BHMD
+        return self.fixed_queries(len(projected[0]))
+
+    def mix_latents(self, z_BHMD: Tensor) -> Tensor:
+        """Let the latent tokens of all heads see each other, where there are blocks for that."""
+        if not self.config.latent_blocks:
+            return z_BHMD
+        return self._split_heads(self.latent_blocks(z_BHMD.transpose(1, 2).flatten(2)))
 
     def mix(self, mask_BN: Tensor | None, *projected: Tensor) -> Tensor:
         """Take what `project` made of some cases and return their mixed values, (B, H, N, D)."""
@@ -82,8 +98,12 @@ class FLAREMixer(nn.Module):
         if not self.config.latent_blocks:
             return route(q_BHMD, k_BHND, v_BHND, mask_BN, scale, name)
         z_BHMD = gather(q_BHMD, k_BHND, v_BHND, mask_BN, scale, name)
-        z_BMC = self.latent_blocks(z_BHMD.transpose(1, 2).flatten(2))
-        return decode(q_BHMD, k_BHND, self._split_heads(z_BMC), scale)
+        return decode(q_BHMD, k_BHND, self.mix_latents(z_BHMD), scale)
+
+    def project_out(self, y_BHND: Tensor) -> Tensor:
+        """Join the heads, (B, N, C)."""
+        y_BNC: Tensor = self.out_proj(y_BHND.transpose(1, 2).flatten(2))
+        return y_BNC
 
     def forward(
         self, x_BNC: Tensor, mask_BN: Tensor | None = None, lengths: Sequence[int] | None = None
@@ -106,12 +126,19 @@ class FLAREMixer(nn.Module):
         """
         projected = self.project(x_BNC)
         if lengths is None:
-            y_BHND = self.mix(mask_BN, *projected)
-        else:
-            cases = zip(*(t.split(lengths, dim=2) for t in projected), strict=True)
-            y_BHND = torch.cat([self.mix(None, *case) for case in cases], dim=2)
-        y_BNC: Tensor = self.out_proj(y_BHND.transpose(1, 2).flatten(2))
-        return y_BNC
+            return self.project_out(self.mix(mask_BN, *projected))
+        cases = zip(*(t.split(lengths, dim=2) for t in projected), strict=True)
+        return self.project_out(torch.cat([self.mix(None, *case) for case in cases], dim=2))
+
+    def _make_latents(self, std: float) -> nn.Parameter:
+        """Latent queries, (C, M) in memory order of (H, M, D): the layout of published checkpoints."""
+        config = self.config
+        rows = config.head_channels if config.shared_latents else config.channels
+        return nn.Parameter(nn.init.normal_(torch.empty(rows, config.num_latents), std=std))
+
+    def _per_head(self, latents_CM: Tensor) -> Tensor:
+        q_HMD = latents_CM.view(-1, self.config.num_latents, self.config.head_channels)
+        return q_HMD.expand(self.config.num_heads, -1, -1)
 
     def _make_projection(self) -> ResidualMLP:
         config = self.config
@@ -122,45 +149,3 @@ class FLAREMixer(nn.Module):
 
     def _split_heads(self, x_BNC: Tensor) -> Tensor:
         return x_BNC.unflatten(-1, (self.config.num_heads, -1)).transpose(1, 2)
-
-
-class FLAREPlusPlusMixer(FLAREMixer):
-    """Mixing of nodes through latent tokens, with queries computed from the input (arXiv 2608.11519).
-
-    The learned queries are seeds: one more encoder call with its own keys and values makes routing
-    queries of them, ``Q(X) = SDPA(Q_seed, K~(X), V~(X))``, and FLARE goes on with these.
-
-    Parameters
-    ----------
-    config : FLAREConfig
-        Of which `mixer` is not looked at.
-    """
-
-    def __init__(self, config: FLAREConfig) -> None:
-        super().__init__(config)
-        self.query_k_proj = self._make_projection()
-        self.query_v_proj = self._make_projection()
-        if config.qk_norm:
-            self.seed_norm = make_norm(config.norm, config.head_channels)
-            self.query_k_norm = make_norm(config.norm, config.head_channels)
-
-    def project(self, x_BNC: Tensor) -> tuple[Tensor, ...]:
-        """Make keys, values, and the keys and values of the queries, (B, H, N, D) each."""
-        query_k_BHND = self._split_heads(self.query_k_proj(x_BNC))
-        if self.config.qk_norm:
-            query_k_BHND = self.query_k_norm(query_k_BHND)
-        return *super().project(x_BNC), query_k_BHND, self._split_heads(self.query_v_proj(x_BNC))
-
-    def routing_queries(self, mask_BN: Tensor | None, *projected: Tensor) -> Tensor:
-        """Take what `project` made of some cases and return the queries that route them, (B, H, M, D)."""
-        k_BHND, _, query_k_BHND, query_v_BHND = projected
-        seeds_BHMD = self.latent_queries().expand(len(k_BHND), -1, -1, -1)
-        if self.config.qk_norm:
-            seeds_BHMD = self.seed_norm(seeds_BHMD)
-        scale, name = self.config.score_scale, self.config.route
-        q_BHMD = gather(seeds_BHMD, query_k_BHND, query_v_BHND, mask_BN, scale, name)
-        return self.q_norm(q_BHMD) if self.config.qk_norm else q_BHMD
-
-
-MIXERS: dict[str, type[FLAREMixer]] = {"flare": FLAREMixer, "flare++": FLAREPlusPlusMixer}
-"""Every mixer, by the name that `FLAREConfig.mixer` takes."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WEIGHT_STD = 0.02
 """Standard deviation of initial weights (reference implementation, vpuri3/FLARE.py)."""
 
+RMS_EPSILON = 1e-6
+"""Added to the mean square in RMSNorm (reference implementation, vpuri3/FLARE.py)."""
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": partial(gelu, approximate="tanh"), "silu": silu}
 """Nonlinearities by name."""
 
@@ -34,9 +37,11 @@ def linear(in_channels: int, out_channels: int) -> nn.Linear:
     return layer
 
 
-def make_norm(name: NormName, channels: int) -> nn.Module:
-    """Normalisation of this name over the last axis."""
-    return nn.RMSNorm(channels) if name == "rms" else nn.LayerNorm(channels)
+def make_norm(name: NormName, channels: int, *, learned: bool = True) -> nn.Module:
+    """Normalisation of this name over the last axis, with learned scale (and shift) or without."""
+    if name == "rms":
+        return nn.RMSNorm(channels, eps=RMS_EPSILON, elementwise_affine=learned)
+    return nn.LayerNorm(channels, elementwise_affine=learned)
 
 
 class ResidualMLP(nn.Module):

@@ -38,9 +38,16 @@ def case_lengths(offsets: Tensor | Sequence[int], nodes: int) -> list[int]:
     Raises
     ------
     ValueError
-        If offsets do not begin at 0, end at `nodes` and rise: a case without nodes is to be left out.
+        If they are not integers along one axis, or do not begin at 0, end at `nodes` and rise: a case
+        without nodes is to be left out.
     """
-    bounds = [int(i) for i in (offsets.tolist() if isinstance(offsets, Tensor) else offsets)]
+    if isinstance(offsets, Tensor):
+        if offsets.ndim != 1:
+            raise ValueError(f"offsets have shape {tuple(offsets.shape)}; expected one axis of integers")
+        if offsets.is_floating_point():
+            raise ValueError(f"offsets are {offsets.dtype}; expected integers")
+        offsets = offsets.tolist()
+    bounds = [int(i) for i in offsets]
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != nodes:
         raise ValueError(
             f"offsets go from {bounds[0] if bounds else 'nothing'} to {bounds[-1] if bounds else 'nothing'}; "

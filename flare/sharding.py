@@ -39,6 +39,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from flare.batch import check_no_empty_case
 from flare.chunked import decode_chunked, encode_chunked
 from flare.routing import ENCODERS, ROUTES, forced_route
 
@@ -61,8 +62,8 @@ def token_sharding(group: ProcessGroup) -> Iterator[None]:
     ----------
     group : ProcessGroup
         Processes that hold the other slices.  All run the same model, with equal parameters and
-        batch sizes, forward and backward.  A slice may be empty or padding alone, as long as each
-        case has a real node in some process.
+        batch sizes, forward and backward, or `flare.predict_chunked`.  A slice may be empty or padding
+        alone, as long as each case has a real node in some process.
     """
     global _group
     before, _group = _group, group
@@ -76,6 +77,33 @@ def token_sharding(group: ProcessGroup) -> Iterator[None]:
 def token_group() -> ProcessGroup | None:
     """Return the group of the innermost `token_sharding`, None outside of any."""
     return _group
+
+
+def check_no_empty_case_over(group: ProcessGroup, x_BNC: Tensor, mask_BN: Tensor | None) -> None:
+    """Raise, on every rank, if a case has no real node on any; in host memory and uncompiled only.
+
+    Parameters
+    ----------
+    group : ProcessGroup
+        As of `token_sharding`.
+    x_BNC : Tensor, (B, N, C)
+        Features of the nodes of this rank.
+    mask_BN : Tensor or None, (B, N), bool
+        True on real nodes; None if all are.
+
+    Raises
+    ------
+    ValueError
+        Naming the empty cases by their index in the batch.
+    """
+    if x_BNC.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    cases, nodes, _ = x_BNC.shape
+    seen_B = torch.full((cases,), nodes > 0) if mask_BN is None else mask_BN.any(dim=1)
+    # Backends reduce no booleans.
+    seen_B = seen_B.int()
+    dist.all_reduce(seen_B, dist.ReduceOp.MAX, group)
+    check_no_empty_case(seen_B[:, None] > 0)
 
 
 @torch.compiler.disable

@@ -1,6 +1,7 @@
 """What `baselines.convention.FieldModel` promises, held to by FLARE and by every baseline."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch.testing import assert_close
 
 from baselines.pointnet import PointNetConfig
 from baselines.registry import BASELINES
-from flare import FLARE, FLAREConfig
+from flare import FLARE, MIXERS, FLAREConfig
+from flare.config import MixerName
 
 IN_CHANNELS, OUT_CHANNELS = 3, 2
 SMALL_CONFIGS = {
@@ -20,14 +22,16 @@ SMALL_CONFIGS = {
 Build = Callable[[], nn.Module]
 
 
-def build_flare() -> nn.Module:
+def build_flare(mixer: MixerName) -> nn.Module:
     return FLARE(
-        FLAREConfig(IN_CHANNELS, OUT_CHANNELS, channels=16, num_blocks=2, num_heads=2, num_latents=6)
+        FLAREConfig(
+            IN_CHANNELS, OUT_CHANNELS, channels=16, num_blocks=2, num_heads=2, num_latents=6, mixer=mixer
+        )
     )
 
 
 BUILDERS: dict[str, Build] = {
-    "flare": build_flare,
+    **{name: partial(build_flare, name) for name in MIXERS},  # type: ignore[arg-type]
     **{name: lambda e=entry: e.build(SMALL_CONFIGS[e.name]) for name, entry in BASELINES.items()},
 }
 

@@ -28,7 +28,7 @@ class Oracle:
         self.config = config
         self.scale = 1.0
         if config.attention_scale == "inverse_sqrt" or (
-            config.mixer == "flare++" and config.attention_scale == "auto"
+            config.mixer != "flare" and config.attention_scale == "auto"
         ):
             self.scale = (config.channels / config.num_heads) ** -0.5
 
@@ -51,12 +51,14 @@ class Oracle:
         return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
     def norm(self, name: str, x: Tensor) -> Tensor:
-        weight = self.weights[f"{name}.weight"]
+        x = self.standardise(x) * self.weights[f"{name}.weight"]
+        return x if self.config.norm == "rms" else x + self.weights[f"{name}.bias"]
+
+    def standardise(self, x: Tensor) -> Tensor:
         if self.config.norm == "rms":
-            return x / torch.sqrt((x**2).mean(dim=-1, keepdim=True) + torch.finfo(x.dtype).eps) * weight
+            return x / torch.sqrt((x**2).mean(dim=-1, keepdim=True) + 1e-6)
         x = x - x.mean(dim=-1, keepdim=True)
-        x = x / torch.sqrt((x**2).mean(dim=-1, keepdim=True) + 1e-5)
-        return x * weight + self.weights[f"{name}.bias"]
+        return x / torch.sqrt((x**2).mean(dim=-1, keepdim=True) + 1e-5)
 
     def mlp(self, name: str, x: Tensor, layers: int, skip_in: bool = True, skip_out: bool = True) -> Tensor:
         if layers == -1:
@@ -91,20 +93,29 @@ class Oracle:
         def normalise(kind: str, parts: list[Tensor]) -> list[Tensor]:
             return [self.norm(f"{name}.{kind}_norm", part) for part in parts] if config.qk_norm else parts
 
-        latent_q = self.weights[f"{name}.latent_q"]
-        queries = [
-            latent_q.flatten()[h * head_dim * config.num_latents :][: head_dim * config.num_latents].view(
-                -1, head_dim
-            )
-            for h in (range(config.num_heads) if not config.shared_latents else [0] * config.num_heads)
-        ]
+        def learned(kind: str) -> list[Tensor]:
+            stored = self.weights[f"{name}.{kind}"].flatten()
+            size = head_dim * config.num_latents
+            starts = [0 if config.shared_latents else h * size for h in range(config.num_heads)]
+            return [stored[start : start + size].view(-1, head_dim) for start in starts]
+
+        queries, keys = learned("latent_q"), project("k")
         if config.mixer == "flare++":
             seeds, seed_keys = normalise("seed", queries), normalise("query_k", project("query_k"))
             queries = [
                 self.attention(q, k, v, self.scale)
                 for q, k, v in zip(seeds, seed_keys, project("query_v"), strict=True)
             ]
-        queries, keys = normalise("q", queries), normalise("k", project("k"))
+        if config.mixer == "flare++gated":
+            gates = 1 / (1 + torch.exp(-self.weights[f"{name}.gate_logit"]))
+            seeds = [self.norm(f"{name}.seed_norm", seed) for seed in learned("seed_q")]
+            summarised = [self.standardise(part) for part in project("query_k")]
+            queries = [
+                self.standardise(q) + gate * self.attention(seed, x, x, self.scale)
+                for q, gate, seed, x in zip(queries, gates, seeds, summarised, strict=True)
+            ]
+            keys = [self.norm(f"{name}.k_norm", part) for part in keys]
+        queries, keys = normalise("q", queries), normalise("k", keys)
         latents = [
             self.attention(q, k, v, self.scale) for q, k, v in zip(queries, keys, project("v"), strict=True)
         ]

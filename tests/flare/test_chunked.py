@@ -1,6 +1,4 @@
-"""Attention in parts against the plain pair of attention calls, and prediction in parts."""
-
-import dataclasses
+"""Attention in parts against the plain pair of attention calls."""
 
 import pytest
 import torch
@@ -8,12 +6,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.testing import assert_close
 
-from flare import FLARE, FLAREConfig
 from flare.chunked import decode_chunked, encode_chunked, route_chunked
-from flare.inference import predict_chunked
 
 CASES, HEADS, LATENTS = 2, 3, 5
-SMALL = FLAREConfig(in_channels=3, out_channels=2, channels=16, num_blocks=2, num_heads=2, num_latents=6)
 
 
 @pytest.fixture(autouse=True)
@@ -107,54 +102,3 @@ def test_large_scores_do_not_overflow() -> None:
 def test_decode_of_no_nodes() -> None:
     q, k, v = make_inputs(0)
     assert decode_chunked(q, k, torch.zeros_like(q)).shape == v.shape
-
-
-def make_model(config: FLAREConfig = SMALL) -> FLARE:
-    """Build a model whose attention is far from uniform, unlike that of a fresh one."""
-    model = FLARE(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.15)
-    return model
-
-
-FAMILY = {
-    "flare": SMALL,
-    "flare++": dataclasses.replace(SMALL, mixer="flare++"),
-    "normed queries and keys": dataclasses.replace(SMALL, mixer="flare++", qk_norm=True, norm="rms"),
-    "latent blocks": dataclasses.replace(SMALL, latent_blocks=1, shared_latents=True),
-    "wide and gated": dataclasses.replace(SMALL, projection_ratio=1.5, feed_forward="geglu"),
-}
-
-
-@pytest.mark.parametrize("config", FAMILY.values(), ids=FAMILY.keys())
-@pytest.mark.parametrize("chunk", [1, 9, 60, 1000])
-def test_prediction_in_chunks_agrees_with_the_model(config: FLAREConfig, chunk: int) -> None:
-    model = make_model(config).double()
-    x_BNC = torch.randn(2, 60, 3, dtype=torch.float64)
-    mask_BN = ragged_mask(60)
-    x_BNC[~mask_BN] = torch.nan
-    assert_close(predict_chunked(model, x_BNC, mask_BN, chunk=chunk), model(x_BNC, mask_BN).detach())
-    x_BNC = torch.randn(2, 60, 3, dtype=torch.float64)
-    assert_close(predict_chunked(model, x_BNC, chunk=chunk), model(x_BNC).detach())
-
-
-def test_prediction_in_chunks_under_autocast() -> None:
-    model = make_model()
-    x_BNC = torch.randn(1, 200, 3)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        whole, chunked = model(x_BNC), predict_chunked(model, x_BNC, chunk=64)
-    assert chunked.dtype == whole.dtype
-    assert torch.linalg.norm(chunked - whole) < 0.02 * torch.linalg.norm(whole)
-
-
-def test_prediction_in_chunks_with_a_condition() -> None:
-    model = make_model(dataclasses.replace(SMALL, condition_channels=3)).double()
-    x_BNC, condition_BK = torch.randn(2, 60, 3).double(), torch.randn(2, 3).double()
-    predicted = predict_chunked(model, x_BNC, condition_BK=condition_BK, chunk=9)
-    assert_close(predicted, model(x_BNC, condition_BK=condition_BK).detach())
-
-
-def test_prediction_in_chunks_checks_its_input() -> None:
-    with pytest.raises(ValueError, match="expected \\(cases, nodes, 3\\)"):
-        predict_chunked(make_model(), torch.randn(1, 10, 4))

@@ -30,7 +30,7 @@ def test_heads_divide_channels() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"mixer": "flair"}, "mixer must be one of flare, flare[+][+], not 'flair'"),
+        ({"mixer": "flair"}, "mixer must be one of flare, flare[+][+], flare[+][+]gated, not 'flair'"),
         ({"norm": None}, "norm must be one of layer, rms, not None"),
         ({"activation": "relu"}, "activation must be one of gelu, silu"),
         ({"feed_forward": "moe"}, "feed_forward must be one of residual, geglu, swiglu"),
@@ -42,6 +42,7 @@ def test_heads_divide_channels() -> None:
         ({"feed_forward_ratio": float("nan")}, "feed_forward_ratio must be a positive number"),
         ({"qk_norm": 1}, "qk_norm must be true or false"),
         ({"route": "fast"}, "no route named 'fast'; there are auto, plain"),
+        ({"qk_norm": True, "mixer": "flare++gated"}, "flare[+][+]gated has norms of its own"),
         ({"route": None}, "route must be a name"),
     ],
 )
@@ -54,6 +55,7 @@ def test_scores_are_scaled_as_published() -> None:
     assert FLAREConfig(3, 1).score_scale == 1.0
     assert FLAREPlusPlusConfig(3, 1).score_scale == pytest.approx(8**-0.5)
     assert FLAREPlusPlusConfig(3, 1, attention_scale="one").score_scale == 1.0
+    assert FLAREConfig(3, 1, mixer="flare++gated").score_scale == pytest.approx(8**-0.5)
 
 
 def test_is_frozen() -> None:

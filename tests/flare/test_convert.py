@@ -1,6 +1,8 @@
 """Checkpoints of the reference implementation, against a module written after its description."""
 
 import math
+import re
+from functools import partial
 
 import pytest
 import torch
@@ -96,12 +98,14 @@ class Published(nn.Module):
         return self.out_proj(x)
 
 
+RMSNorm = partial(nn.RMSNorm, eps=1e-6)
+
 CASES = {
     "as published": ({}, {}),
     "eight heads by default": ({"heads": 8}, {}),
     "linear projections": ({"projection": (-1, 16), "mlp": (0, 32)}, {}),
     "narrow projections": ({"projection": (1, 8), "mlp": (-1, 16), "in_out": 0}, {}),
-    "normalised": ({"norm": nn.RMSNorm, "qk": True}, {}),
+    "normalised": ({"norm": RMSNorm, "qk": True}, {}),
     "square": ({"inputs": 16, "outputs": 16}, {}),
     "told": (
         {"scale": 1 / math.sqrt(4), "act": nn.SiLU()},
@@ -138,6 +142,105 @@ def test_takes_wrapped_checkpoints_and_copies_the_weights() -> None:
     model = load_reference_state_dict(wrapped, num_heads=4)
     weights["in_proj.fc1.weight"].zero_()
     assert_close(model(x_BNC), expected)
+
+
+FIRST_RELEASE = (
+    (r"\.norm([12])\.", r".ln\1."),
+    (r"^out_proj\.0", "out_proj.ln"),
+    (r"^out_proj\.1", "out_proj.mlp"),
+)
+
+
+def test_takes_the_names_of_the_first_release() -> None:
+    published = Published()
+    weights = {}
+    for name, value in published.state_dict().items():
+        for pattern, replacement in FIRST_RELEASE:
+            name = re.sub(pattern, replacement, name)
+        weights[name] = value
+    assert "blocks.0.ln1.weight" in weights
+    assert "out_proj.mlp.fc1.weight" in weights
+    x_BNC = torch.randn(1, 10, 3)
+    assert_close(load_reference_state_dict(weights, num_heads=4)(x_BNC), published(x_BNC))
+
+
+def test_takes_shared_latents() -> None:
+    published = Published()
+    for block in published.blocks:
+        shared = torch.randn(4, 6)
+        block.att.latent_q = nn.Parameter(shared.reshape(1, 6, 4).repeat(4, 1, 1).reshape(16, 6))
+        block.att.shared = shared
+    weights = published.state_dict()
+    for i, block in enumerate(published.blocks):
+        weights[f"blocks.{i}.att.latent_q"] = block.att.shared
+    model = load_reference_state_dict(weights, num_heads=4)
+    assert model.config.shared_latents
+    x_BNC = torch.randn(1, 10, 3)
+    assert_close(model(x_BNC), published(x_BNC))
+
+
+class GatedAttention(nn.Module):
+    """The published mixer of FLARE++, whose linear layers hold their skip connections."""
+
+    def __init__(self, channels: int, heads: int, latents: int, norm) -> None:
+        super().__init__()
+        width = channels // heads
+        self.heads = heads
+        self.latent_q0, self.latent_q_fixed = (
+            nn.Parameter(torch.randn(heads, latents, width)) for _ in range(2)
+        )
+        self.gate_logit = nn.Parameter(torch.randn(heads))
+        self.q0_norm, self.k_norm = norm(width), norm(width)
+        self.free_norm = norm(width, elementwise_affine=False)
+        self.k0_proj, self.k_proj, self.v_proj, self.out_proj = (
+            nn.Linear(channels, channels) for _ in range(4)
+        )
+
+    def forward(self, x: Tensor, _: float) -> Tensor:
+        k0, k, v = (
+            projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for projection in (self.k0_proj, self.k_proj, self.v_proj)
+        )
+        q0 = self.q0_norm(self.latent_q0).expand(len(x), -1, -1, -1)
+        k0, k = self.free_norm(k0), self.k_norm(k)
+        gate = torch.sigmoid(self.gate_logit).view(1, -1, 1, 1)
+        q = self.free_norm(self.latent_q_fixed) + gate * attention(q0, k0, k0)
+        y = attention(k, q, attention(q, k, v))
+        return self.out_proj(y.transpose(1, 2).flatten(2))
+
+
+def published_plus_plus(norm=nn.LayerNorm) -> tuple[Published, dict[str, Tensor]]:
+    """FLARE++ with random norms, and its weights by the names of the repository."""
+    model = Published(channels=16, heads=2, latents=6, projection=(-1, 16), mlp=(0, 32), norm=norm)
+    for block in model.blocks:
+        block.att = GatedAttention(16, 2, 6, norm)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    renamed = {
+        name.replace(".att.", ".mixer.").replace(".mlp.", ".ffn."): value
+        for name, value in model.state_dict().items()
+    }
+    return model, renamed
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, RMSNorm])
+def test_takes_plus_plus(norm) -> None:
+    published, weights = published_plus_plus(norm)
+    published, weights = published.double(), {name: value.double() for name, value in weights.items()}
+    model = load_reference_state_dict(weights)
+    assert (model.config.mixer, model.config.num_heads) == ("flare++gated", 2)
+    x_BNC = torch.randn(2, 30, 3, dtype=torch.float64)
+    assert_close(model(x_BNC), published(x_BNC), rtol=1e-11, atol=1e-11)
+
+
+def test_plus_plus_with_values_of_their_own_is_named() -> None:
+    _, weights = published_plus_plus()
+    weights["blocks.0.mixer.v0_proj.weight"] = torch.zeros(16, 16)
+    with pytest.raises(PretrainedError, match=r"unknown tensor 'blocks.0.att.v0_proj.weight'"):
+        load_reference_state_dict(weights)
+    weights["blocks.0.mixer.latent_q0"] = torch.zeros(16, 6)
+    with pytest.raises(PretrainedError, match="seeds of the checkpoint have no heads"):
+        load_reference_state_dict(weights)
 
 
 def spoil(**changes: object) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """One case over several gloo processes against the same case in one."""
 
 import dataclasses
+import functools
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +15,18 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
-from flare import FLARE, FLAREConfig
-from flare.checkpointing import checkpoint_blocks
-from flare.sharding import local_nodes, sum_gradients, sum_over_ranks, token_group, token_sharding
+from flare import (
+    FLARE,
+    MIXERS,
+    FLAREConfig,
+    checkpoint_blocks,
+    local_nodes,
+    predict_chunked,
+    sum_gradients,
+    sum_over_ranks,
+    token_sharding,
+)
+from flare.sharding import token_group
 
 SMALL = FLAREConfig(in_channels=3, out_channels=2, channels=16, num_blocks=2, num_heads=2, num_latents=6)
 
@@ -92,6 +102,30 @@ def check_half_precision(group: ProcessGroup) -> None:
     assert torch.linalg.norm(y - whole[:, local]) < 0.03 * torch.linalg.norm(whole)
 
 
+def check_chunked_prediction(group: ProcessGroup) -> None:
+    """Slices predicted in chunks, empty ones among them, equal the whole case predicted at once."""
+    ranks = dist.get_world_size(group)
+    for mixer in MIXERS:
+        model = make_model(dataclasses.replace(SMALL, mixer=mixer, latent_blocks=1))
+        for nodes in (23, ranks - 1):
+            x, mask = make_case(nodes)[0], torch.arange(nodes) >= torch.tensor([[nodes // 2], [0]])
+            local = local_nodes(nodes, group)
+            with token_sharding(group):
+                y = predict_chunked(model, x[:, local], mask[:, local], chunk=4)
+            assert_close(y, model(x, mask)[:, local].detach(), rtol=1e-11, atol=1e-11)
+
+
+def check_hidden_case(group: ProcessGroup) -> None:
+    """A case without a node on any rank is told on all."""
+    model, x = make_model(), make_case(8)[0]
+    hidden = torch.tensor([[True], [False]]).expand(2, 8)
+    for predict in (model, functools.partial(predict_chunked, model)):
+        with token_sharding(group), pytest.raises(ValueError, match="hides every node of case 1"):
+            predict(x, hidden)
+        with token_sharding(group), pytest.raises(ValueError, match="hides every node of case 0, 1"):
+            predict(x[:, :0])
+
+
 def check_recomputation(group: ProcessGroup) -> None:
     """A backward pass outside of the context, with activations computed again."""
     model, (x, target) = make_model(), make_case(20)
@@ -126,7 +160,9 @@ def check_payload_is_independent_of_nodes(group: ProcessGroup) -> None:
         model(make_case(40)[0]).sum().backward()
     numbers = 2 * SMALL.channels * SMALL.num_latents
     per_channel = numbers // (SMALL.channels // SMALL.num_heads)
-    assert sent == SMALL.num_blocks * [per_channel, numbers + per_channel] + SMALL.num_blocks * [numbers]
+    # Which cases have a node, then largest log-normalisers and sums of each block, and their gradients.
+    forward = SMALL.num_blocks * [per_channel, numbers + per_channel]
+    assert sent == [2, *forward, *(SMALL.num_blocks * [numbers])]
 
 
 def check_two_dimensions(average_over_all: bool) -> None:
@@ -167,6 +203,9 @@ def run_rank(rank: int, ranks: int, rendezvous: str) -> None:
     check_model(group, 23, first_slice_is_padding)
     check_model(group, 23, ~first_slice_is_padding)
     check_model(group, 23, config=dataclasses.replace(SMALL, mixer="flare++", qk_norm=True, latent_blocks=1))
+    check_model(group, 23, config=dataclasses.replace(SMALL, mixer="flare++gated"))
+    check_chunked_prediction(group)
+    check_hidden_case(group)
     check_half_precision(group)
     check_recomputation(group)
     check_payload_is_independent_of_nodes(group)
