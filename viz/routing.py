@@ -19,7 +19,7 @@ from viz.scenes import DEFAULT_SIZE, add_surface, finish_panel, require_finite
 from viz.warp import deformed_surface
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,6 +30,13 @@ SMALLEST_EIGENVALUE = 1e-12
 
 PANELS_PER_ROW = 4
 PANEL_INCHES = (2.6, 2.3)
+
+MAPS_PER_ROW = 3
+HEADING_HEIGHT, BAR_HEIGHT = 0.08, 0.15
+"""Of the picture of routing maps."""
+
+HEAD_SPREAD = 0.4
+"""Width over which the heads of a block stand side by side, in blocks: heads alike would hide each other."""
 
 
 def spectra_figure(spectra: Sequence[NDArray[np.floating]], *, title: str = "") -> Figure:
@@ -93,8 +100,11 @@ def effective_rank_figure(ranks_LH: NDArray[np.floating], *, num_latents: int, t
     axes = figure.add_subplot()
     blocks = np.arange(1, len(ranks_LH) + 1)
     heads = ranks_LH.shape[1]
-    for head, ranks_L in enumerate(ranks_LH.T, start=1):
-        axes.plot(blocks, ranks_L, "o", color=_head_color(head, heads), alpha=0.8, label=f"head {head}")
+    shifts = HEAD_SPREAD * (np.arange(heads) - (heads - 1) / 2) / heads
+    for head, (shift, ranks_L) in enumerate(zip(shifts, ranks_LH.T, strict=True), start=1):
+        axes.plot(
+            blocks + shift, ranks_L, "o", color=_head_color(head, heads), alpha=0.8, label=f"head {head}"
+        )
     axes.plot(blocks, ranks_LH.mean(axis=1), color="black", linewidth=1.5, label="mean")
     axes.axhline(num_latents, color="gray", linestyle="--", label="latent tokens")
     axes.set(xlabel="block", ylabel="effective rank", xticks=blocks, title=title)
@@ -108,23 +118,25 @@ def effective_rank_figure(ranks_LH: NDArray[np.floating], *, num_latents: int, t
 
 def routing_scene(
     case: Case,
-    weights: NDArray[np.floating],
+    weights: Mapping[str, NDArray[np.floating]],
     heading: str,
     *,
     size: tuple[int, int] = DEFAULT_SIZE,
     off_screen: bool = True,
 ) -> pv.Plotter:
-    """Draw the weights of the nodes in one latent token on the undeformed part.
+    """Draw the weights of the nodes in some latent tokens on the undeformed part, one panel a token.
+
+    The panels share one colour range, and their cameras move as one.
 
     Parameters
     ----------
     case : Case
         The part; its points and cells are used.
-    weights : (nodes,) float ndarray
-        Not negative.  Drawn relative to their mean, so that 1 is what equal weights would give and
-        parts of different size compare.
+    weights : mapping of str to (nodes,) float ndarray
+        By caption, such as ``"latent token 17"``; not negative.  Drawn relative to their mean, so that
+        1 is what equal weights would give and parts of different size compare.
     heading : str
-        What is drawn, such as ``"block 1, head 3, latent token 17"``; the case is added.
+        What is drawn, such as ``"block 1, head 3"``; the case is added.
     size : (int, int), optional
         Width and height in pixels.
     off_screen : bool, optional
@@ -140,16 +152,43 @@ def routing_scene(
     SceneError
         If the weights are not finite everywhere.
     """
-    require_finite(weights, f"{heading} of case {case.case_id}")
-    relative = np.asarray(weights / weights.mean(), np.float32)
-    plotter = pv.Plotter(window_size=list(size), off_screen=off_screen)
-    surface = deformed_surface(case, relative, np.zeros_like(case.points), 0.0)
-    scale = ColorScale(UNSIGNED_MAP, (0.0, round_up(float(relative.max()))))
-    actor = add_surface(plotter, surface, scale)
-    add_bar(plotter, actor.mapper, "weight / mean weight", (0.87, 0.2, 0.06, 0.62), vertical=True)
-    add_text(plotter, f"{heading}, {case_label(case)}", (0.5, 0.945), size=HEADING_SIZE)
-    finish_panel(plotter, surface.points, (0.12, 0.08, 0.82, 0.88))
+    for caption, weights_N in weights.items():
+        require_finite(weights_N, f"{heading}, {caption} of case {case.case_id}")
+    relative = {caption: np.asarray(w / w.mean(), np.float32) for caption, w in weights.items()}
+    largest = max(float(values.max()) for values in relative.values())
+    scale = ColorScale(UNSIGNED_MAP, (0.0, round_up(largest)))
+
+    columns = min(len(relative), MAPS_PER_ROW)
+    rows = math.ceil(len(relative) / columns)
+    plotter = _map_grid(rows, columns, size, off_screen=off_screen)
+    panels = []
+    for index, (caption, values) in enumerate(relative.items()):
+        row, column = divmod(index, columns)
+        plotter.subplot(1 + row, column)
+        surface = deformed_surface(case, values, np.zeros_like(case.points), 0.0)
+        mapper = add_surface(plotter, surface, scale).mapper
+        add_text(plotter, caption, (0.5, 0.94))
+        finish_panel(plotter, surface.points, (0.06, 0.06, 0.94, 0.88))
+        panels.append(plotter.renderers.loc_to_index((1 + row, column)))
+    plotter.link_views(panels)
+    plotter.subplot(0, 0)
+    add_text(plotter, f"{heading}, {case_label(case)}", (0.5, 0.45), size=HEADING_SIZE)
+    plotter.subplot(1 + rows, 0)
+    add_bar(plotter, mapper, "weight / mean weight", (0.3, 0.15, 0.4, 0.35))
     return plotter
+
+
+def _map_grid(rows: int, columns: int, size: tuple[int, int], *, off_screen: bool) -> pv.Plotter:
+    """Panels between a row for the heading and one for the colour bar."""
+    whole_rows = [(0, slice(None)), (1 + rows, slice(None))]
+    return pv.Plotter(
+        shape=(rows + 2, columns),
+        row_weights=[HEADING_HEIGHT, *([(1 - HEADING_HEIGHT - BAR_HEIGHT) / rows] * rows), BAR_HEIGHT],
+        groups=whole_rows,  # type: ignore[arg-type]
+        border=False,
+        window_size=list(size),
+        off_screen=off_screen,
+    )
 
 
 def _head_color(head: int, heads: int) -> tuple[float, ...]:

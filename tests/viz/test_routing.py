@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import pyvista as pv
 
-from viz.routing import PANELS_PER_ROW, effective_rank_figure, routing_scene, spectra_figure
+from viz.routing import MAPS_PER_ROW, PANELS_PER_ROW, effective_rank_figure, routing_scene, spectra_figure
 from viz.scenes import SceneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pyvista as pv
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -71,7 +71,7 @@ def test_the_nodes_that_a_latent_reads_are_bright(
     tilted_bar: Case, picture: Callable[[pv.Plotter], NDArray[np.float64]]
 ) -> None:
     weights = (tilted_bar.points[:, 0] > 0).astype(np.float32)
-    image = picture(routing_scene(tilted_bar, weights, "block 1", size=SIZE))
+    image = picture(routing_scene(tilted_bar, {"latent token 1": weights}, "block 1", size=SIZE))
     part = image[SIZE[1] // 8 : -SIZE[1] // 8, SIZE[0] // 6 : int(0.8 * SIZE[0])]
     third = part.shape[1] // 3
     yellow = part[..., 0] + part[..., 1] - 2 * part[..., 2]
@@ -81,7 +81,7 @@ def test_the_nodes_that_a_latent_reads_are_bright(
 def test_weights_are_relative_to_equal_ones_and_the_part_is_undeformed(tilted_bar: Case) -> None:
     weights = np.full(tilted_bar.node_count, 1 / tilted_bar.node_count)
     weights[0] *= 2
-    plotter = routing_scene(tilted_bar, weights, "block 2, head 1, latent token 7", size=SIZE)
+    plotter = routing_scene(tilted_bar, {"latent token 7": weights}, "block 2, head 1", size=SIZE)
     values = plotter.mesh["values"]
     assert values.max() == pytest.approx(2.0, rel=0.01)
     assert np.median(values) == pytest.approx(1.0, rel=0.01)
@@ -89,10 +89,27 @@ def test_weights_are_relative_to_equal_ones_and_the_part_is_undeformed(tilted_ba
     actors = [actor for renderer in plotter.renderers for actor in renderer.actors.values()]
     written = [actor.input for actor in actors if isinstance(getattr(actor, "input", None), str)]
     plotter.close()
-    assert "block 2, head 1, latent token 7, case tilted_bar (test split)" in written
+    assert "block 2, head 1, case tilted_bar (test split)" in written
+    assert "latent token 7" in written
+
+
+@pytest.mark.parametrize("maps", [2, MAPS_PER_ROW, MAPS_PER_ROW + 2])
+def test_maps_share_colours_and_camera(
+    maps: int, tilted_bar: Case, picture: Callable[[pv.Plotter], NDArray[np.float64]]
+) -> None:
+    weights = {f"{i}": np.linspace(1, 1 + i, tilted_bar.node_count) for i in range(maps)}
+    plotter = routing_scene(tilted_bar, weights, "block 1", size=SIZE)
+    drawn = [(r, getattr(actor, "mapper", None)) for r in plotter.renderers for actor in r.actors.values()]
+    panels = {r: mapper for r, mapper in drawn if isinstance(mapper, pv.DataSetMapper)}
+    assert len(panels) == maps
+    (limits,) = {mapper.scalar_range for mapper in panels.values()}
+    assert limits[1] >= max(mapper.dataset["values"].max() for mapper in panels.values())
+    first, *others = (renderer.camera for renderer in panels)
+    assert all(camera is first for camera in others)
+    assert picture(plotter).std() > 0.01
 
 
 def test_weights_that_are_not_finite_are_refused(tilted_bar: Case) -> None:
     weights = np.full(tilted_bar.node_count, np.nan)
-    with pytest.raises(SceneError, match="block 1 of case tilted_bar cannot be drawn"):
-        routing_scene(tilted_bar, weights, "block 1")
+    with pytest.raises(SceneError, match="block 1, latent token 1 of case tilted_bar cannot be drawn"):
+        routing_scene(tilted_bar, {"latent token 1": weights}, "block 1")
