@@ -32,8 +32,8 @@ PANELS_PER_ROW = 4
 PANEL_INCHES = (2.6, 2.3)
 
 MAPS_PER_ROW = 3
-HEADING_HEIGHT, BAR_HEIGHT = 0.08, 0.15
-"""Of the picture of routing maps."""
+HEADING_HEIGHT, MAPS_HEIGHT, BAR_HEIGHT = 8, 77, 15
+"""Per cent of the height of a picture of routing maps."""
 
 HEAD_SPREAD = 0.4
 """Width over which the heads of a block stand side by side, in blocks: heads alike would hide each other."""
@@ -183,7 +183,7 @@ def _map_grid(rows: int, columns: int, size: tuple[int, int], *, off_screen: boo
     whole_rows = [(0, slice(None)), (1 + rows, slice(None))]
     return pv.Plotter(
         shape=(rows + 2, columns),
-        row_weights=[HEADING_HEIGHT, *([(1 - HEADING_HEIGHT - BAR_HEIGHT) / rows] * rows), BAR_HEIGHT],
+        row_weights=[rows * HEADING_HEIGHT, *(rows * [MAPS_HEIGHT]), rows * BAR_HEIGHT],
         groups=whole_rows,  # type: ignore[arg-type]
         border=False,
         window_size=list(size),
