@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import get_worker_info
 from torch_geometric.data import Batch, Data
 
-from lpbf_dataset.mesh.graph import directed_graph
+from lpbf_dataset.mesh.graph import directed_graph, directed_graphs
 from lpbf_dataset.schema import VARIABLES, component_names, resolve_scalar
 from lpbf_dataset.store.layout import StoreError
 
@@ -100,10 +100,12 @@ class MeshDataset(TorchDataset[Data]):
             pos=torch.from_numpy(case.points),
             case_id=case.case_id,
         )
-        if self._edges != "none":
+        if self._edges == "undirected":
             graph.mesh_edge_index = torch.from_numpy(case.edges).T
-        if self._edges == "directed":
-            _direct(graph)
+        elif self._edges == "directed":
+            edge_index, edge_attr = directed_graph(case.points, case.edges)
+            graph.edge_index = torch.from_numpy(edge_index)
+            graph.edge_attr = torch.from_numpy(edge_attr)
         return graph if self._transform is None else self._transform(graph)
 
 
@@ -125,7 +127,11 @@ def collate(graphs: list[Data]) -> Batch:
     Batch
         In a worker process, what becomes one on its way to the main process.
     """
-    return _Parcel(graphs) if get_worker_info() else _join(graphs)
+    if get_worker_info():
+        # By name: the other way, a file descriptor, takes the two processes a conversation of a millisecond.
+        torch.multiprocessing.set_sharing_strategy("file_system")
+        return cast("Batch", _Parcel(graphs))
+    return _join(graphs)
 
 
 class _Parcel:
@@ -158,18 +164,33 @@ def _unpack(
 
 
 def _join(graphs: list[Data]) -> Batch:
+    # All is copying, in which more threads would only be in the way of worker processes.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        if graphs and "mesh_edge_index" in graphs[0]:
+            return _join_undirected(graphs)
+        return Batch.from_data_list(graphs)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _join_undirected(graphs: list[Data]) -> Batch:
+    """Join graphs and replace their undirected edges, as if each graph had had directed ones."""
+    meshes = []
     for graph in graphs:
-        if "mesh_edge_index" in graph:
-            _direct(graph)
-    return Batch.from_data_list(graphs)
-
-
-def _direct(graph: Data) -> None:
-    """Replace undirected edges by directed ones with their features."""
-    edge_index, edge_attr = directed_graph(graph.pos.numpy(), graph.mesh_edge_index.T.numpy())
-    graph.edge_index = torch.from_numpy(edge_index)
-    graph.edge_attr = torch.from_numpy(edge_attr)
-    del graph.mesh_edge_index
+        meshes.append((graph.pos.numpy(), graph.mesh_edge_index.T.numpy()))
+        del graph.mesh_edge_index
+    batch = Batch.from_data_list(graphs)
+    edge_index, edge_attr = directed_graphs(meshes)
+    batch.edge_index = torch.from_numpy(edge_index)
+    batch.edge_attr = torch.from_numpy(edge_attr)
+    # What takes a batch apart again; PyTorch Geometric has no public way to say it.
+    ends = torch.tensor([0, *(2 * len(edges) for _, edges in meshes)]).cumsum(0)
+    firsts = {"edge_index": batch.ptr[:-1], "edge_attr": torch.zeros_like(ends[:-1])}
+    batch._slice_dict |= dict.fromkeys(firsts, ends)  # noqa: SLF001
+    batch._inc_dict |= firsts  # noqa: SLF001
+    return batch
 
 
 ALIGNMENT = 64

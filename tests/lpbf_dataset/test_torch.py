@@ -133,6 +133,20 @@ def test_collate_here(dataset, edges):
     assert_same_batch(collate(list(MeshDataset(dataset, edges=edges))), expected)
 
 
+def test_a_collated_batch_comes_apart_again(dataset):
+    batch = collate(list(MeshDataset(dataset, edges="undirected")))
+    for apart, graph in zip(batch.to_data_list(), MeshDataset(dataset), strict=True):
+        assert set(apart.keys()) == set(graph.keys())
+        for name in ("pos", "edge_index", "edge_attr"):
+            np.testing.assert_array_equal(apart[name], graph[name])
+
+
+def test_collate_leaves_the_number_of_threads(dataset):
+    before = torch.get_num_threads()
+    collate(list(MeshDataset(dataset)))
+    assert torch.get_num_threads() == before
+
+
 def test_undirected_edges(dataset, cases):
     graph = MeshDataset(dataset, edges="undirected")[1]
     np.testing.assert_array_equal(graph.mesh_edge_index, cases[1].edges.T)

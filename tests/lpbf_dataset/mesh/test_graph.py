@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lpbf_dataset.mesh.graph import directed_graph
+from lpbf_dataset.mesh.graph import directed_graph, directed_graphs
 
 
 def obvious_graph(points, edges):
@@ -32,3 +32,19 @@ def test_an_edge_that_leads_nowhere(edge):
     edges = np.array([(0, 1), edge], dtype=np.int32)
     with pytest.raises(ValueError, match=r"edge 1 joins nodes .* has nodes 0 to 2"):
         directed_graph(points, edges)
+
+
+def test_joined_meshes_have_their_nodes_numbered_through():
+    random = np.random.default_rng(0)
+    meshes = [
+        (random.normal(size=(n, 3)).astype(np.float32), random.integers(n, size=(e, 2)).astype(np.int32))
+        for n, e in ((5, 7), (1, 0), (9, 20))
+    ]
+    edge_index, edge_attr = directed_graphs(meshes)
+    alone = [directed_graph(*mesh) for mesh in meshes]
+    first_nodes = [0, 5, 6]
+    np.testing.assert_array_equal(
+        edge_index, np.hstack([index + first for (index, _), first in zip(alone, first_nodes, strict=True)])
+    )
+    np.testing.assert_array_equal(edge_attr, np.vstack([attr for _, attr in alone]))
+    assert directed_graphs([])[0].shape == (2, 0)
