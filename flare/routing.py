@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -128,11 +128,18 @@ ROUTES: dict[str, Route | str] = {
     "widened": route_widened,
     "folded": route_folded,
     "shared": "flare.kernels.shared_scores:route_shared",
+    "triton": "flare.kernels.triton_route:route_triton",
 }
 """Every route by name; ``"module:function"`` for one that is imported when it is first asked for."""
 
-ENCODERS: dict[str, Encode] = {"widened": encode_widened, "folded": encode_folded}
-"""The first half alone of those routes that do not encode as `encode` does."""
+ENCODERS: dict[str, Encode | str] = {
+    "widened": encode_widened,
+    "folded": encode_folded,
+    "triton": "flare.kernels.triton_route:encode_triton",
+}
+"""The first half alone of those routes that do not encode as `encode` does; as in `ROUTES`."""
+
+_Function = TypeVar("_Function", Encode, Route)
 
 
 def fastest_route(
@@ -147,7 +154,8 @@ def fastest_route(
     cores, ``benchmarks/flare_training.py``), but cannot be compiled.  For a few scores, or compiled,
     D = 8 in float32 takes 30 % less time widened to 16 (``benchmarks/flare_mixer.py``); D = 4, 12 and
     24, float64 and bfloat16 take more.  Elsewhere nothing has been measured to beat the plain route, and
-    it is taken; folding, made for GPUs, is to be asked for by name until it has been measured on one.
+    it is taken; folding and the kernels in Triton, made for GPUs, are to be asked for by name until they
+    have been measured on one.
     """
     if k_BHND.device.type != "cpu":
         return "plain"
@@ -181,7 +189,7 @@ def forced_route(name: str) -> Iterator[None]:
     Raises
     ------
     ValueError
-        If there is no such route.
+        If there is no such route, or it needs a package that is not installed.
 
     Examples
     --------
@@ -211,11 +219,29 @@ def chosen_route(
 
 
 def find_route(name: str) -> Route:
-    """Return one of `ROUTES`, imported if need be."""
-    function = ROUTES[name]
+    """Return one of `ROUTES`, imported if need be.
+
+    Raises
+    ------
+    ValueError
+        If it needs a package that is not installed.
+    """
+    return _imported(ROUTES, name)
+
+
+def _imported(table: dict[str, _Function | str], name: str) -> _Function:
+    function = table[name]
     if isinstance(function, str):
         module_name, function_name = function.split(":")
-        function = ROUTES[name] = getattr(import_module(module_name), function_name)
+        try:
+            module = import_module(module_name)
+        except ModuleNotFoundError as error:
+            package = str(error.name).partition(".")[0]
+            raise ValueError(
+                f"route {name!r} needs the package {package}, which is not installed here;"
+                f" pip install {package}, or take another route"
+            ) from error
+        function = table[name] = getattr(module, function_name)
     return function
 
 
@@ -241,5 +267,6 @@ def gather(
     name: str = AUTO,
 ) -> Tensor:
     """Do the first half of `route` alone, as the route of this name does it: (B, H, M, D)."""
-    function = ENCODERS.get(chosen_route(q_BHMD, k_BHND, v_BHND, mask_BN, name), encode)
+    chosen = chosen_route(q_BHMD, k_BHND, v_BHND, mask_BN, name)
+    function = _imported(ENCODERS, chosen) if chosen in ENCODERS else encode
     return function(q_BHMD, k_BHND, v_BHND, mask_BN, scale)

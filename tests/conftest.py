@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 PACKAGES = ("lpbf_dataset", "flare", "baselines", "pipelines", "viz")
 
+# Runs kernels for GPUs on any machine; to be set before anything imports triton, as torch.compile does.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 SHARED_DATA = Path(os.environ.get("LPBF_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

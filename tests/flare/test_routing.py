@@ -1,7 +1,12 @@
 """Every route against attention matrices formed explicitly in float64."""
 
 import itertools
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +19,8 @@ from flare.partial_attention import attend, attend_backward, merge
 from flare.routing import ROUTES, Route, chosen_route, fastest_route, forced_route, gather, route
 
 CASES, HEADS, LATENTS = 2, 3, 5
+
+ROOT = Path(__file__).parents[2]
 
 
 def dense_encode(q: Tensor, k: Tensor, v: Tensor, mask_BN: Tensor | None, scale: float = 1.0) -> Tensor:
@@ -66,8 +73,13 @@ def outcome(
     return [y_BHND, *torch.autograd.grad((y_BHND * weight).sum(), leaves)]
 
 
+def names_here() -> list[str]:
+    """Return the names of the routes that this machine can take; Triton is for Linux alone."""
+    return [name for name in ROUTES if name != "triton" or find_spec("triton")]
+
+
 def all_routes() -> dict[str, Route]:
-    return {**{name: routing.find_route(name) for name in ROUTES}, "folded small": route_folded_small}
+    return {**{name: routing.find_route(name) for name in names_here()}, "folded small": route_folded_small}
 
 
 @pytest.mark.parametrize("name", all_routes())
@@ -134,7 +146,7 @@ def test_mixing_matrix_is_an_average_of_rank_at_most_m() -> None:
     assert_close(matrix_NN.sum(dim=1), torch.ones(40, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", ["auto", *ROUTES])
+@pytest.mark.parametrize("name", ["auto", *names_here()])
 def test_gather_is_the_first_half_of_every_route(name: str) -> None:
     inputs, mask_BN = make_inputs(20, torch.float64), make_mask(20)
     assert_close(gather(*inputs, mask_BN, 0.5, name=name), dense_encode(*inputs, mask_BN, 0.5))
@@ -211,6 +223,24 @@ def test_a_route_may_be_imported_when_first_asked_for(monkeypatch: pytest.Monkey
     inputs = make_inputs(10, torch.float32)
     assert torch.equal(route(*inputs, name="late"), routing.route_plain(*inputs))
     assert ROUTES["late"] is routing.route_plain
+
+
+def test_a_route_that_needs_a_missing_package_says_so() -> None:
+    """And costs nobody else anything: a fresh process imports the package without it."""
+    program = """
+        import sys
+        sys.modules["triton"] = None
+        import flare
+        assert not [name for name in sys.modules if name.startswith("flare.kernels.triton")]
+        try:
+            flare.forced_route("triton").__enter__()
+        except ValueError as error:
+            print(error)
+    """
+    outcome = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "route 'triton' needs the package triton, which is not installed here" in outcome.stdout
 
 
 def test_a_compiled_function_notices_a_forced_route() -> None:
