@@ -1,13 +1,14 @@
 """Training step of FLARE against the published module, in time and memory.
 
 Forward, backward and AdamW of the whole model at the LPBF setting (8 blocks, 64 channels, 8 heads,
-128 latent tokens), float32, on the CPU.  The same weights go through the published module and through
-ours with each lever on: the route of the attention core and the way of the residual MLPs.  Steps are
-taken in turn, so that other work on the machine disturbs all alike; medians.  The peak memory is that
-of a process of its own:
+128 latent tokens), float32.  The same weights go through the published module and through ours with
+each lever on: the route of the attention core and the way of the residual MLPs.  Steps are taken in
+turn, so that other work on the machine disturbs all alike; medians.  The peak memory is that of a
+process of its own; on a GPU, of the GPU:
 
     python benchmarks/flare_training.py
     python benchmarks/flare_training.py --nodes 10000 --repeats 9
+    python benchmarks/flare_training.py --device cuda --nodes 1000000
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ LPBF = FLAREConfig(in_channels=3, out_channels=1)
 
 PUBLISHED = "published"
 AUTO = "ours"
+
+GPU_ROUTES = ("triton",)
+"""Routes that take the plain one on the CPU."""
 
 
 class PublishedFLARE(nn.Module):
@@ -90,22 +94,25 @@ def levers(route: str, mlp: str) -> Iterator[None]:
         yield
 
 
-def variant_levers() -> dict[str, tuple[str, str]]:
+def variant_levers(device: str = "cpu") -> dict[str, tuple[str, str]]:
     """Route and way of the MLP of each variant of ours, by the name it is printed under."""
-    routes = {f"ours, route {route}": (route, "plain") for route in ROUTES}
+    names = [route for route in ROUTES if device == "cuda" or route not in GPU_ROUTES]
+    routes = {f"ours, route {route}": (route, "plain") for route in names}
     return {**routes, "ours, MLP fused": ("plain", "fused"), AUTO: ("auto", "auto")}
 
 
-def make_step(variant: str, nodes: int) -> Callable[[], float]:
+def make_step(variant: str, nodes: int, device: str = "cpu") -> Callable[[], float]:
     """Make a training step that returns its wall time in seconds."""
     torch.manual_seed(0)
-    model = FLARE(LPBF)
+    model = FLARE(LPBF).to(device)
     forward = PublishedFLARE(model) if variant == PUBLISHED else model
-    chosen = variant_levers().get(variant, ("auto", "auto"))
+    chosen = variant_levers(device).get(variant, ("auto", "auto"))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
-    x_BNC, target_BNC = torch.rand(1, nodes, LPBF.in_channels), torch.rand(1, nodes, LPBF.out_channels)
+    x_BNC = torch.rand(1, nodes, LPBF.in_channels, device=device)
+    target_BNC = torch.rand(1, nodes, LPBF.out_channels, device=device)
 
     def step() -> float:
+        wait_for(device)
         start = time.perf_counter()
         with levers(*chosen):
             loss = torch.linalg.vector_norm(forward(x_BNC) - target_BNC) / torch.linalg.vector_norm(
@@ -114,13 +121,22 @@ def make_step(variant: str, nodes: int) -> Callable[[], float]:
             optimiser.zero_grad()
             loss.backward()
         optimiser.step()
+        wait_for(device)
         return time.perf_counter() - start
 
     return step
 
 
-def peak_bytes() -> float:
+def wait_for(device: str) -> None:
+    """Return when the device has done all that it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_bytes(device: str = "cpu") -> float:
     """Most memory this process has held; NaN where the system does not tell (other than Linux)."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status")
     if not status.exists():
         return math.nan
@@ -128,25 +144,25 @@ def peak_bytes() -> float:
     return int(lines["VmHWM"].split()[0]) * 1024
 
 
-def memory_of_step(variant: str, nodes: int) -> float:
+def memory_of_step(variant: str, nodes: int, device: str) -> float:
     """Bytes that two training steps add to the peak; to be run in a fresh process."""
-    make_step(variant, 16)()
-    before = peak_bytes()
-    step = make_step(variant, nodes)
+    make_step(variant, 16, device)()
+    before = peak_bytes(device)
+    step = make_step(variant, nodes, device)
     step()
     step()
-    return peak_bytes() - before
+    return peak_bytes(device) - before
 
 
-def in_fresh_process(variant: str, nodes: int) -> float:
+def in_fresh_process(variant: str, nodes: int, device: str) -> float:
     """`memory_of_step` in a process of its own, since the peak of a process never falls."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(memory_of_step, variant, nodes).result()
+        return pool.submit(memory_of_step, variant, nodes, device).result()
 
 
-def step_seconds(variants: list[str], nodes: int, repeats: int) -> dict[str, float]:
+def step_seconds(variants: list[str], nodes: int, repeats: int, device: str) -> dict[str, float]:
     """Median step of each variant; all take a step in turn, the first of which does not count."""
-    steps = {variant: make_step(variant, nodes) for variant in variants}
+    steps = {variant: make_step(variant, nodes, device) for variant in variants}
     rounds = [[step() for step in steps.values()] for _ in range(repeats + 1)]
     return {
         variant: statistics.median(times)
@@ -161,12 +177,19 @@ def main() -> None:
     )
     parser.add_argument("--nodes", type=int, default=51_200)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--variants", nargs="+", choices=(PUBLISHED, *variant_levers()), help="default: all")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--variants", nargs="+", help="default: all for the device")
     options = parser.parse_args()
-    variants = [PUBLISHED, *(v for v in options.variants or variant_levers() if v != PUBLISHED)]
-    seconds = step_seconds(variants, options.nodes, options.repeats)
-    memory = {variant: in_fresh_process(variant, options.nodes) for variant in variants}
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
+    device, possible = options.device, variant_levers(options.device)
+    if device == "cuda" and not torch.cuda.is_available():
+        parser.error("no CUDA device")
+    variants = [PUBLISHED, *(v for v in options.variants or possible if v != PUBLISHED)]
+    for unknown in set(variants) - {PUBLISHED, *possible}:
+        parser.error(f"no variant {unknown!r} for {device}; there are {', '.join(map(repr, possible))}")
+    seconds = step_seconds(variants, options.nodes, options.repeats, device)
+    memory = {variant: in_fresh_process(variant, options.nodes, device) for variant in variants}
+    hardware = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {hardware}")
     print(f"training step, {options.nodes} nodes, {LPBF.num_blocks} blocks, float32\n")
     print(f"{'variant':24} {'seconds':>8} {'times as fast':>14} {'peak MiB':>9} {'of its peak':>12}")
     for variant in variants:
