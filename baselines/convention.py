@@ -1,19 +1,18 @@
 """The calling convention that every surrogate shares.
 
-``model(x_BNC, mask_BN=None) -> y_BNO``.  A model that needs more than node features, such as mesh
-edges, takes it in further keyword arguments; these two keep their meaning.
+``model(x_BNC, mask_BN=None) -> y_BNO``.  A model that needs more than node features takes it in further
+keyword arguments, such as the mesh edges of `GraphModel`; these two keep their meaning.
 
-Shape suffixes: B cases, N nodes of the largest case, C input channels, O output channels.
+Shape suffixes: B cases, N nodes of the largest case, C input channels, O output channels, E directed
+edges of all cases, F features of an edge.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
 
 class FieldModel(Protocol):
@@ -45,6 +44,67 @@ class FieldModel(Protocol):
             looked for in host memory and uncompiled only: on an accelerator it would stall the
             device in every step.
         """
+
+
+EDGE_FEATURES = 4
+"""Position of the receiver relative to the sender, along x, y and z, and its length."""
+
+
+class MeshEdges(NamedTuple):
+    """The directed edges of all cases of a batch, both ways.
+
+    Parameters
+    ----------
+    endpoints : Tensor, (2, E) int64
+        Senders and receivers; node n of case b is number b * N + n.  None is padding.
+    features : Tensor, (E, 4)
+        As `EDGE_FEATURES` says, in the lengths of the node features.
+    """
+
+    endpoints: Tensor
+    features: Tensor
+
+
+class GraphModel(Protocol):
+    """A `FieldModel` that sees the mesh: nodes exchange messages along edges."""
+
+    def __call__(self, x_BNC: Tensor, mask_BN: Tensor | None = None, *, edges: MeshEdges) -> Tensor:
+        """Predict a field on the nodes of each case; see `FieldModel`."""
+
+
+def check_edges(edges: MeshEdges, x_BNC: Tensor) -> None:
+    """Raise unless the edges are as `MeshEdges` describes them.
+
+    Parameters
+    ----------
+    edges : MeshEdges
+        The edges.
+    x_BNC : Tensor, (B, N, C)
+        The nodes they join.
+
+    Raises
+    ------
+    ValueError
+        Naming what does not fit.  Node numbers are looked at in host memory and uncompiled only.
+    """
+    endpoints, features = edges
+    if endpoints.ndim != 2 or endpoints.shape[0] != 2 or endpoints.dtype != torch.int64:
+        raise ValueError(
+            f"edge endpoints are {tuple(endpoints.shape)} {endpoints.dtype}; expected (2, edges) torch.int64"
+        )
+    if features.shape != (endpoints.shape[1], EDGE_FEATURES):
+        raise ValueError(
+            f"edge features have shape {tuple(features.shape)}; expected {(endpoints.shape[1], EDGE_FEATURES)}"
+        )
+    if not endpoints.device == features.device == x_BNC.device:
+        raise ValueError(
+            f"edges are on {endpoints.device} and {features.device}, input on {x_BNC.device}; move them together"
+        )
+    if endpoints.device.type != "cpu" or torch.compiler.is_compiling() or not endpoints.numel():
+        return
+    nodes = x_BNC.shape[0] * x_BNC.shape[1]
+    if endpoints.min() < 0 or endpoints.max() >= nodes:
+        raise ValueError(f"edges name nodes {endpoints.min()} to {endpoints.max()}; the batch has {nodes}")
 
 
 def check_batch(x_BNC: Tensor, mask_BN: Tensor | None, in_channels: int) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from baselines.convention import check_batch, zero_padding
+from baselines.entry import ModelEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,3 +117,16 @@ def _mlp(widths: Sequence[int]) -> nn.Sequential:
     """Linear layers between successive widths, each followed by a ReLU."""
     layers = [nn.Sequential(nn.Linear(n_in, n_out), nn.ReLU()) for n_in, n_out in pairwise(widths)]
     return nn.Sequential(*layers)
+
+
+ENTRY = ModelEntry(
+    name="pointnet",
+    config_type=PointNetConfig,
+    build=PointNet,
+    published_parameters=None,
+    citation=(
+        "Qi, Su, Mo, Guibas: PointNet: Deep Learning on Point Sets for 3D Classification and "
+        "Segmentation. CVPR 2017. arXiv 1612.00593"
+    ),
+    licence="MIT, github.com/charlesq34/pointnet",
+)

@@ -51,7 +51,7 @@ def encode_folded(
     Tensor, (B, H, M, D)
         Latent tokens.
     """
-    q, k, v = _autocast(q_BHMD, k_BHND, v_BHND)
+    q, k, v = autocast(q_BHMD, k_BHND, v_BHND)
     if mask_BN is not None:
         q, k, v = _mask_as_channels(q, k, v, mask_BN, scale)
     z_BHMD: Tensor = _SlicedAttention.apply(q, k, v, scale, slice_nodes)
@@ -147,7 +147,7 @@ def _mask_as_channels(
     )
 
 
-def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Cast as autocast does for PyTorch's own attention, and not for the kernels below it."""
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):

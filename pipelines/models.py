@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from baselines.registry import BASELINES, ModelEntry
+from baselines.entry import ModelEntry
+from baselines.registry import BASELINES
 from flare import FLARE, FLAREConfig, FLAREPlusPlusConfig
 
 FLARE_PARAMETERS = 625_473

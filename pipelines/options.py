@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from jsonargparse import Namespace
 
-    from baselines.registry import ModelEntry
+    from baselines.entry import ModelEntry
 
 RECIPES = Path(__file__).parent / "recipes"
 PRESETS = tuple(sorted({path.name.partition(".")[0] for path in RECIPES.glob("*.yaml")}))

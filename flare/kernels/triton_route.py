@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from triton.runtime.jit import JITFunction
 
-from flare.folding import _autocast
+from flare.folding import autocast
 from flare.kernels.derivatives import refuse_second_derivative
 from flare.kernels.triton_backward import attend_backward
 from flare.kernels.triton_forward import attend_kernel, decode_forward, encode_forward
@@ -49,7 +49,7 @@ def route_triton(
     Tensor, (B, H, N, D)
         Mixed values; meaningless on padding.  Differentiable once.
     """
-    q, k, v = _autocast(q_BHMD, k_BHND, v_BHND)
+    q, k, v = autocast(q_BHMD, k_BHND, v_BHND)
     if not _fits(q, k, v):
         return route_plain(q_BHMD, k_BHND, v_BHND, mask_BN, scale)
     z_BHMD, _ = _attend(q, k, v, mask_BN, scale, True)
@@ -61,7 +61,7 @@ def encode_triton(
     q_BHMD: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask_BN: Tensor | None = None, scale: float = 1.0
 ) -> Tensor:
     """Do the first half of `route_triton` alone."""
-    q, k, v = _autocast(q_BHMD, k_BHND, v_BHND)
+    q, k, v = autocast(q_BHMD, k_BHND, v_BHND)
     if not _fits(q, k, v):
         return encode(q_BHMD, k_BHND, v_BHND, mask_BN, scale)
     z_BHMD, _ = _attend(q, k, v, mask_BN, scale, True)

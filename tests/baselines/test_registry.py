@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 from torch import nn
 
-from baselines.registry import BASELINES, ModelEntry, find_model
+from baselines.entry import ModelEntry
+from baselines.registry import BASELINES, find_model
 
 
 def test_finds_by_name_in_any_case() -> None:
