@@ -88,18 +88,16 @@ def check_edges(edges: MeshEdges, x_BNC: Tensor) -> None:
         Naming what does not fit.  Node numbers are looked at in host memory and uncompiled only.
     """
     endpoints, features = edges
-    if endpoints.ndim != 2 or endpoints.shape[0] != 2 or endpoints.dtype != torch.int64:
+    shape, count = tuple(endpoints.shape), endpoints.shape[-1] if endpoints.ndim else 0
+    if shape != (2, count) or endpoints.dtype != torch.int64:
+        raise ValueError(f"edge endpoints are {shape} {endpoints.dtype}; expected (2, edges) torch.int64")
+    if features.shape != (count, EDGE_FEATURES):
         raise ValueError(
-            f"edge endpoints are {tuple(endpoints.shape)} {endpoints.dtype}; expected (2, edges) torch.int64"
+            f"edge features have shape {tuple(features.shape)}; expected {(count, EDGE_FEATURES)}"
         )
-    if features.shape != (endpoints.shape[1], EDGE_FEATURES):
-        raise ValueError(
-            f"edge features have shape {tuple(features.shape)}; expected {(endpoints.shape[1], EDGE_FEATURES)}"
-        )
-    if not endpoints.device == features.device == x_BNC.device:
-        raise ValueError(
-            f"edges are on {endpoints.device} and {features.device}, input on {x_BNC.device}; move them together"
-        )
+    devices = endpoints.device, features.device, x_BNC.device
+    if len(set(devices)) > 1:
+        raise ValueError("edges and input are on {}, {} and {}; move them together".format(*devices))
     if endpoints.device.type != "cpu" or torch.compiler.is_compiling() or not endpoints.numel():
         return
     nodes = x_BNC.shape[0] * x_BNC.shape[1]
