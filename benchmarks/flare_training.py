@@ -2,7 +2,8 @@
 
 Forward, backward and AdamW of the whole model at the LPBF setting (8 blocks, 64 channels, 8 heads,
 128 latent tokens), float32.  The same weights go through the published module and through ours with
-each lever on: the route of the attention core and the way of the residual MLPs.  Steps are taken in
+each lever on: the route of the attention core, the way of the residual MLPs, and checkpointing of these.
+Steps are taken in
 turn, so that other work on the machine disturbs all alike; medians.  The peak memory is that of a
 process of its own; on a GPU, of the GPU:
 
@@ -28,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-from flare import FLARE, FLAREConfig
+from flare import FLARE, FLAREConfig, checkpoint_blocks
 from flare.fused_mlp import forced_mlp
 from flare.routing import ROUTES, forced_route
 
@@ -40,6 +41,7 @@ LPBF = FLAREConfig(in_channels=3, out_channels=1)
 PUBLISHED = "published"
 AUTO = "ours"
 
+CHECKPOINTED = "ours, checkpointed"
 GPU_ROUTES = ("triton",)
 """Routes that take the plain one on the CPU."""
 
@@ -97,8 +99,13 @@ def levers(route: str, mlp: str) -> Iterator[None]:
 def variant_levers(device: str = "cpu") -> dict[str, tuple[str, str]]:
     """Route and way of the MLP of each variant of ours, by the name it is printed under."""
     names = [route for route in ROUTES if device == "cuda" or route not in GPU_ROUTES]
-    routes = {f"ours, route {route}": (route, "plain") for route in names}
-    return {**routes, "ours, MLP fused": ("plain", "fused"), AUTO: ("auto", "auto")}
+    routes = {f"ours, route {route}": (route, "plain") for route in names if route != "sharded"}
+    return {
+        **routes,
+        CHECKPOINTED: ("plain", "plain"),
+        "ours, MLP fused": ("plain", "fused"),
+        AUTO: ("auto", "auto"),
+    }
 
 
 def make_step(variant: str, nodes: int, device: str = "cpu") -> Callable[[], float]:
@@ -106,6 +113,8 @@ def make_step(variant: str, nodes: int, device: str = "cpu") -> Callable[[], flo
     torch.manual_seed(0)
     model = FLARE(LPBF).to(device)
     forward = PublishedFLARE(model) if variant == PUBLISHED else model
+    if variant == CHECKPOINTED:
+        checkpoint_blocks(model)
     chosen = variant_levers(device).get(variant, ("auto", "auto"))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
     x_BNC = torch.rand(1, nodes, LPBF.in_channels, device=device)
