@@ -4,7 +4,7 @@
 keyword arguments, such as the mesh edges of `GraphModel`; these two keep their meaning.
 
 Shape suffixes: B cases, N nodes of the largest case, C input channels, O output channels, E directed
-edges of all cases, F features of an edge.
+edges of all cases, F features of an edge, K nodes of a coarser level, L links between two levels.
 """
 
 from __future__ import annotations
@@ -72,6 +72,41 @@ class GraphModel(Protocol):
         """Predict a field on the nodes of each case; see `FieldModel`."""
 
 
+class MeshLevel(NamedTuple):
+    """A coarser graph of the meshes of all cases of a batch, and how it hangs on the next finer one.
+
+    Parameters
+    ----------
+    node_count : int
+        K, its nodes of all cases together, numbered from 0.
+    links : Tensor, (2, L) int64
+        Nodes of the finer level and nodes of this one; features go from the former to the latter and
+        back.  In the finest level node n of case b is number b * N + n.  None is padding.
+    weights : Tensor, (L,)
+        Of each link.  Those to one node of this level sum to one.
+    edges : MeshEdges
+        Between its nodes.
+    """
+
+    node_count: int
+    links: Tensor
+    weights: Tensor
+    edges: MeshEdges
+
+
+MeshLevels = tuple[MeshLevel, ...]
+"""The coarser graphs of a batch, from fine to coarse; the mesh itself is not among them."""
+
+
+class MultiscaleModel(Protocol):
+    """A `GraphModel` that also sees coarser graphs of the mesh, through which messages go far."""
+
+    def __call__(
+        self, x_BNC: Tensor, mask_BN: Tensor | None = None, *, edges: MeshEdges, levels: MeshLevels
+    ) -> Tensor:
+        """Predict a field on the nodes of each case; see `FieldModel`."""
+
+
 def check_edges(edges: MeshEdges, x_BNC: Tensor) -> None:
     """Raise unless the edges are as `MeshEdges` describes them.
 
@@ -87,6 +122,50 @@ def check_edges(edges: MeshEdges, x_BNC: Tensor) -> None:
     ValueError
         Naming what does not fit.  Node numbers are looked at in host memory and uncompiled only.
     """
+    _check_edges_between(edges, x_BNC.shape[0] * x_BNC.shape[1], x_BNC.device)
+
+
+def check_levels(levels: MeshLevels, x_BNC: Tensor) -> None:
+    """Raise unless the levels are as `MeshLevel` describes them.
+
+    Parameters
+    ----------
+    levels : MeshLevels
+        The coarser graphs.
+    x_BNC : Tensor, (B, N, C)
+        The nodes of the finest level.
+
+    Raises
+    ------
+    ValueError
+        Naming the level, counted from 1, and what does not fit.  Node numbers are looked at in host
+        memory and uncompiled only.
+    """
+    finer_count = x_BNC.shape[0] * x_BNC.shape[1]
+    for number, level in enumerate(levels, start=1):
+        try:
+            _check_links(level, finer_count, x_BNC.device)
+            _check_edges_between(level.edges, level.node_count, x_BNC.device)
+        except ValueError as error:
+            raise ValueError(f"level {number}: {error}") from error
+        finer_count = level.node_count
+
+
+def _check_links(level: MeshLevel, finer_count: int, device: torch.device) -> None:
+    links, weights = level.links, level.weights
+    shape, count = tuple(links.shape), links.shape[-1] if links.ndim else 0
+    if shape != (2, count) or links.dtype != torch.int64:
+        raise ValueError(f"links are {shape} {links.dtype}; expected (2, links) torch.int64")
+    if weights.shape != (count,):
+        raise ValueError(f"link weights have shape {tuple(weights.shape)}; expected {(count,)}")
+    devices = links.device, weights.device, device
+    if len(set(devices)) > 1:
+        raise ValueError("links and input are on {}, {} and {}; move them together".format(*devices))
+    _check_numbers("links", links[0], finer_count)
+    _check_numbers("links", links[1], level.node_count)
+
+
+def _check_edges_between(edges: MeshEdges, node_count: int, device: torch.device) -> None:
     endpoints, features = edges
     shape, count = tuple(endpoints.shape), endpoints.shape[-1] if endpoints.ndim else 0
     if shape != (2, count) or endpoints.dtype != torch.int64:
@@ -95,14 +174,18 @@ def check_edges(edges: MeshEdges, x_BNC: Tensor) -> None:
         raise ValueError(
             f"edge features have shape {tuple(features.shape)}; expected {(count, EDGE_FEATURES)}"
         )
-    devices = endpoints.device, features.device, x_BNC.device
+    devices = endpoints.device, features.device, device
     if len(set(devices)) > 1:
         raise ValueError("edges and input are on {}, {} and {}; move them together".format(*devices))
-    if endpoints.device.type != "cpu" or torch.compiler.is_compiling() or not endpoints.numel():
+    _check_numbers("edges", endpoints, node_count)
+
+
+def _check_numbers(name: str, numbers: Tensor, node_count: int) -> None:
+    """Raise if a node number is out of range; an accelerator is not waited for."""
+    if numbers.device.type != "cpu" or torch.compiler.is_compiling() or not numbers.numel():
         return
-    nodes = x_BNC.shape[0] * x_BNC.shape[1]
-    if endpoints.min() < 0 or endpoints.max() >= nodes:
-        raise ValueError(f"edges name nodes {endpoints.min()} to {endpoints.max()}; the batch has {nodes}")
+    if numbers.min() < 0 or numbers.max() >= node_count:
+        raise ValueError(f"{name} name nodes {numbers.min()} to {numbers.max()}; the batch has {node_count}")
 
 
 def check_batch(x_BNC: Tensor, mask_BN: Tensor | None, in_channels: int) -> None:

@@ -32,8 +32,8 @@ class ModelEntry(Generic[ConfigT]):
         The paper, with its arXiv number or DOI.
     licence : str
         SPDX identifier and place of the code published with the paper; what is here was written anew.
-    takes : {"nodes", "edges"}
-        Whether it follows `baselines.convention.FieldModel` or `baselines.convention.GraphModel`.
+    takes : {"nodes", "edges", "levels"}
+        Which of `baselines.convention` it follows: `FieldModel`, `GraphModel` or `MultiscaleModel`.
     """
 
     name: str
@@ -42,4 +42,4 @@ class ModelEntry(Generic[ConfigT]):
     published_parameters: int | None
     citation: str
     licence: str
-    takes: Literal["nodes", "edges"] = "nodes"
+    takes: Literal["nodes", "edges", "levels"] = "nodes"
