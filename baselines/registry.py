@@ -5,14 +5,32 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from baselines import pointnet
+from baselines import (
+    deep_sets,
+    linear_attention,
+    linformer,
+    perceiver_io,
+    pointnet,
+    set_transformer,
+    transformer,
+    upt,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from baselines.entry import ModelEntry
 
-MODULES = (pointnet,)
+MODULES = (
+    deep_sets,
+    linear_attention,
+    linformer,
+    perceiver_io,
+    pointnet,
+    set_transformer,
+    transformer,
+    upt,
+)
 
 BASELINES: dict[str, ModelEntry[Any]] = {module.ENTRY.name: module.ENTRY for module in MODULES}
 """Every baseline, by name."""

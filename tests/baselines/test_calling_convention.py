@@ -10,14 +10,41 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from baselines.deep_sets import DeepSetsConfig
+from baselines.linformer import LinformerConfig
+from baselines.perceiver_io import PerceiverIOConfig
 from baselines.pointnet import PointNetConfig
 from baselines.registry import BASELINES
+from baselines.set_transformer import SetTransformerConfig
+from baselines.transformer import TransformerConfig
+from baselines.upt import UPTConfig
 from flare import FLARE, MIXERS, FLAREConfig
 from flare.config import MixerName
 
 IN_CHANNELS, OUT_CHANNELS = 3, 2
 SMALL_CONFIGS = {
+    "deep_sets": DeepSetsConfig(IN_CHANNELS, OUT_CHANNELS, channels=32),
+    "linear_attention": TransformerConfig(IN_CHANNELS, OUT_CHANNELS, 16, num_blocks=2, num_heads=2),
+    "linformer": LinformerConfig(
+        IN_CHANNELS, OUT_CHANNELS, 16, num_blocks=2, num_heads=2, sequence_length=8, num_projected=4
+    ),
+    "perceiver_io": PerceiverIOConfig(
+        IN_CHANNELS, OUT_CHANNELS, 16, num_blocks=2, num_heads=2, num_latents=6
+    ),
     "pointnet": PointNetConfig(IN_CHANNELS, OUT_CHANNELS, (64, 64), (64, 128), (128, 64)),
+    "set_transformer": SetTransformerConfig(IN_CHANNELS, OUT_CHANNELS, 16, num_heads=2, num_inducing=4),
+    "transformer": TransformerConfig(IN_CHANNELS, OUT_CHANNELS, 16, num_blocks=2, num_heads=2),
+    "upt": UPTConfig(
+        IN_CHANNELS,
+        OUT_CHANNELS,
+        16,
+        num_blocks=1,
+        num_heads=2,
+        num_supernodes=6,
+        num_latents=4,
+        radius=1.5,
+        max_neighbors=4,
+    ),
 }
 Build = Callable[[], nn.Module]
 
