@@ -23,21 +23,21 @@ from flare.config import MixerName
 
 IN_CHANNELS, OUT_CHANNELS = 3, 2
 SMALL_CONFIGS = {
-    "deep_sets": DeepSetsConfig(IN_CHANNELS, OUT_CHANNELS, channels=32),
+    "deep_sets": DeepSetsConfig(IN_CHANNELS, OUT_CHANNELS, channels=64),
     "linear_attention": TransformerConfig(IN_CHANNELS, OUT_CHANNELS, 16, num_blocks=2, num_heads=2),
     "linformer": LinformerConfig(
         IN_CHANNELS, OUT_CHANNELS, 16, num_blocks=2, num_heads=2, sequence_length=8, num_projected=4
     ),
     "perceiver_io": PerceiverIOConfig(
-        IN_CHANNELS, OUT_CHANNELS, 16, num_blocks=2, num_heads=2, num_latents=6
+        IN_CHANNELS, OUT_CHANNELS, num_blocks=1, num_heads=16, num_latents=16, mlp_ratio=2
     ),
     "pointnet": PointNetConfig(IN_CHANNELS, OUT_CHANNELS, (64, 64), (64, 128), (128, 64)),
-    "set_transformer": SetTransformerConfig(IN_CHANNELS, OUT_CHANNELS, 16, num_heads=2, num_inducing=4),
+    "set_transformer": SetTransformerConfig(IN_CHANNELS, OUT_CHANNELS, channels=64, num_inducing=4),
     "transformer": TransformerConfig(IN_CHANNELS, OUT_CHANNELS, 16, num_blocks=2, num_heads=2),
     "upt": UPTConfig(
         IN_CHANNELS,
         OUT_CHANNELS,
-        16,
+        32,
         num_blocks=1,
         num_heads=2,
         num_supernodes=6,
@@ -46,6 +46,8 @@ SMALL_CONFIGS = {
         max_neighbors=4,
     ),
 }
+# Without a skip connection around its decoder it ends at a constant if it learns faster.
+PEAK_LEARNING_RATES = {"perceiver_io": 7e-4}
 Build = Callable[[], nn.Module]
 
 
@@ -203,17 +205,18 @@ def test_rejects_what_does_not_fit(
         model(x_BNC, mask_BN)
 
 
-@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+@pytest.mark.parametrize("name", BUILDERS)
 @pytest.mark.slow
-def test_learns_a_small_case_to_within_one_percent(build: Build) -> None:
+def test_learns_a_small_case_to_within_one_percent(name: str) -> None:
     """A smooth field on 100 nodes, in float32 and from the model's own initial weights."""
     torch.manual_seed(0)
-    model = build()
+    model = BUILDERS[name]()
     x_BNC = torch.rand(1, 100, IN_CHANNELS)
     x, y, z = x_BNC.unbind(dim=-1)
     target_BNO = torch.stack([z * (1 - z) + 0.3 * x * y, torch.sin(2 * x) - z], dim=-1)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-2, total_steps=600)
+    rate = PEAK_LEARNING_RATES.get(name, 1e-2)
+    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=600)
     for _ in range(600):
         optimiser.zero_grad()
         error = torch.linalg.norm(model(x_BNC) - target_BNO) / torch.linalg.norm(target_BNO)
