@@ -76,7 +76,7 @@ class DeepSets(nn.Module):
 
     References
     ----------
-    Zaheer et al., "Deep Sets", NeurIPS 2017, arXiv 1703.06114, lemma 3 and appendix on point clouds.
+    Zaheer et al., "Deep Sets", NeurIPS 2017, arXiv 1703.06114, lemma 3.
     """
 
     def __init__(self, config: DeepSetsConfig) -> None:

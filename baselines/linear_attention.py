@@ -39,7 +39,7 @@ def linear_attention(q_BHND: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask_BN: Te
 
     References
     ----------
-    Equations 5 to 7 of arXiv 2006.16236.
+    Section 3.2 of arXiv 2006.16236.
     """
     q_BHND, k_BHND = elu(q_BHND) + 1, elu(k_BHND) + 1
     # Means over the nodes in the place of the paper's sums, which overflow float16; the ratio is the same.

@@ -59,8 +59,8 @@ class LinformerConfig(TransformerConfig):
 class Places(NamedTuple):
     """Where the nodes fall on a sequence of fixed length.
 
-    A node falls between two places and is shared by them, the nearer one taking more.  Each place
-    gets nodes of weight 1 in total, up to what the ends of the sequence cut off.
+    A node falls between two places and is shared by them, the nearer one taking more.  The shares of a
+    case add up to the length of the sequence, however many nodes it has.
 
     Parameters
     ----------

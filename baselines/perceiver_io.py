@@ -104,7 +104,7 @@ class PerceiverIO(nn.Module):
     """Perceiver IO in the layout of the published LPBF experiment.
 
     Follows `baselines.convention.FieldModel`.  Encoder and decoder are one cross-attention each,
-    without the skip connection and the MLP of the paper's figure 5, as in vpuri3/FLARE.py, whose
+    without the MLP and skip connections that the paper has there, as in vpuri3/FLARE.py, whose
     parameter count it has; the queries of the decoder are the features of the nodes.
 
     Parameters

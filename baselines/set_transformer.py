@@ -106,7 +106,7 @@ class SetTransformer(nn.Module):
     References
     ----------
     Lee et al., "Set Transformer: A Framework for Attention-based Permutation-Invariant Neural
-    Networks", ICML 2019, arXiv 1810.00825, equations 6, 7, 9 and 10.
+    Networks", ICML 2019, arXiv 1810.00825, section 3.1.
     """
 
     def __init__(self, config: SetTransformerConfig) -> None:
