@@ -7,21 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from baselines.registry import find_model
 from pipelines.console import UserError
-from pipelines.models import MODELS
+from pipelines.models import ALL_MODELS
 from pipelines.scaling import Scaling
 
 if TYPE_CHECKING:
     from os import PathLike
 
+    from numpy.typing import NDArray
     from torch import nn
+
+    from baselines.entry import ModelEntry
+    from lpbf_dataset import Case
 
 SURROGATE_KEY = "lpbf_surrogate"
 """Where a checkpoint says what it takes to build the model."""
+
+
+MESH_VARIABLES: dict[str, tuple[str, ...]] = {"nodes": (), "edges": ("edges",)}
+"""Variables of the store from which a model gets what it takes besides node features."""
 
 
 class RunError(UserError):
@@ -35,16 +44,34 @@ class Description:
     Parameters
     ----------
     model : str
-        Name in `pipelines.models.MODELS`.
+        Name in `pipelines.models.ALL_MODELS`.
     model_options : dict
         Fields of its configuration dataclass.
     scaling : Scaling
-        Its inputs and targets.
+        Its positions and targets.
+    features : tuple of str
+        Geometry features that it sees besides positions.
     """
 
     model: str
     model_options: dict[str, Any]
     scaling: Scaling
+    features: tuple[str, ...] = ()
+
+    @property
+    def mesh_variables(self) -> tuple[str, ...]:
+        """Variables of the mesh that the model sees besides features of nodes."""
+        return MESH_VARIABLES[self._entry.takes]
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Variables of the store that inputs and targets are made of."""
+        return tuple(dict.fromkeys((*self.scaling.variables, *self.features, *self.mesh_variables)))
+
+    def inputs(self, case: Case) -> NDArray[np.float32]:
+        """Features of each node: scaled position, then `features` as stored; (nodes, channels) float32."""
+        features = [case.variables[name].reshape(case.node_count, -1) for name in self.features]
+        return np.concatenate([self.scaling.inputs(case), *features], axis=1, dtype=np.float32)
 
     def build(self) -> nn.Module:
         """Return a freshly initialised model.
@@ -54,8 +81,11 @@ class Description:
         ValueError, TypeError
             If there is no such model, or its options do not fit.
         """
-        entry = find_model(self.model, MODELS)
-        return entry.build(entry.config_type(**self.model_options))
+        return self._entry.build(self._entry.config_type(**self.model_options))
+
+    @property
+    def _entry(self) -> ModelEntry[Any]:
+        return find_model(self.model, ALL_MODELS)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -117,10 +147,21 @@ def describe(checkpoint: dict[str, Any], path: Path) -> Description:
         If it is not as `Description` says.
     """
     try:
-        stored = checkpoint[SURROGATE_KEY]
-        return Description(**{**stored, "scaling": Scaling(**stored["scaling"])})
-    except (KeyError, TypeError) as error:
+        return read_description(checkpoint[SURROGATE_KEY])
+    except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} describes its model in a way this version does not know: {error}") from error
+
+
+def read_description(stored: dict[str, Any]) -> Description:
+    """Undo `dataclasses.asdict`, and what JSON made of tuples.
+
+    Raises
+    ------
+    KeyError, TypeError, AttributeError
+        If it is not as `Description` says.
+    """
+    scaling = Scaling(**{name: tuple(values) for name, values in stored["scaling"].items()})
+    return Description(**{**stored, "scaling": scaling, "features": tuple(stored.get("features", ()))})
 
 
 def restore_model(checkpoint: dict[str, Any], path: Path) -> nn.Module:

@@ -5,28 +5,46 @@ Shape suffixes: B cases, N nodes of the largest, C input channels, T targets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 from torch.utils.data import Dataset as TorchDataset
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from baselines.convention import MeshEdges
+from lpbf_dataset.mesh.graph import directed_graphs
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
     from torch import Tensor
 
+    from lpbf_dataset import Case
     from lpbf_dataset.store.reader import Dataset
-    from pipelines.scaling import Scaling
+    from pipelines.checkpoint import Description
 
 
 class Sample(NamedTuple):
-    """One case: scaled positions (N, C) and standardised targets (N, T), float32."""
+    """One case.
+
+    Parameters
+    ----------
+    case_id : str
+        Which case.
+    inputs : Tensor, (N, C) float32
+        Features of its nodes: scaled positions.
+    targets : Tensor, (N, T) float32
+        Standardised targets.
+    mesh : dict of str to ndarray
+        Variables of the mesh that the model sees.
+    """
 
     case_id: str
     inputs: Tensor
     targets: Tensor
+    mesh: dict[str, NDArray[Any]]
 
 
 class Batch(NamedTuple):
@@ -37,17 +55,20 @@ class Batch(NamedTuple):
     case_ids : tuple of str
         Which cases.
     inputs : Tensor, (B, N, C) float32
-        Scaled positions.
+        Features of nodes: scaled positions.
     targets : Tensor, (B, N, T) float32
         Standardised targets.
     mask : Tensor, (B, N) bool, or None
         True on real nodes; None if all are.
+    mesh : dict of str to MeshEdges
+        What the model takes besides, see `mesh_arguments`.
     """
 
     case_ids: tuple[str, ...]
     inputs: Tensor
     targets: Tensor
     mask: Tensor | None
+    mesh: dict[str, MeshEdges]
 
 
 class Samples(TorchDataset[Sample]):
@@ -57,21 +78,56 @@ class Samples(TorchDataset[Sample]):
     ----------
     cases : lpbf_dataset.Dataset
         Usually one split.
-    scaling : Scaling
-        What becomes of positions and targets.
+    description : Description
+        What the model takes.
     """
 
-    def __init__(self, cases: Dataset, scaling: Scaling) -> None:
+    def __init__(self, cases: Dataset, description: Description) -> None:
         self._cases = cases
-        self._scaling = scaling
+        self._description = description
+        self._variables = description.variables
+        self._mesh_variables = description.mesh_variables
 
     def __len__(self) -> int:
         return len(self._cases)
 
     def __getitem__(self, index: int) -> Sample:
-        case = self._cases.read(index, self._scaling.variables)
-        targets = self._scaling.encode(self._scaling.truth(case))
-        return Sample(case.case_id, torch.from_numpy(self._scaling.inputs(case)), torch.from_numpy(targets))
+        scaling = self._description.scaling
+        case = self._cases.read(index, self._variables)
+        return Sample(
+            case.case_id,
+            torch.from_numpy(self._description.inputs(case)),
+            torch.from_numpy(scaling.encode(scaling.truth(case))),
+            mesh_of(case, self._mesh_variables),
+        )
+
+
+def mesh_of(case: Case, variables: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Arrays of some variables of the mesh of a case, by name."""
+    return {name: case.variables[name] for name in variables}
+
+
+def mesh_arguments(x_BNC: Tensor, meshes: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, MeshEdges]:
+    """Make the keyword arguments with which a model sees the meshes of a batch.
+
+    Parameters
+    ----------
+    x_BNC : Tensor, (B, N, C) float32
+        Features of nodes, scaled positions first; edges are measured in their scale.
+    meshes : sequence of mapping of str to ndarray
+        Mesh variables of each case: ``edges``, (e, 2) int32, if the model takes them.
+
+    Returns
+    -------
+    dict of str to MeshEdges
+        Empty for a `baselines.convention.FieldModel`, ``edges`` for a `GraphModel`.
+    """
+    if "edges" not in meshes[0]:
+        return {}
+    # The padding counts as nodes, so those of case b are numbered from b * N on.
+    graphs = [(points_NC.numpy(), mesh["edges"]) for points_NC, mesh in zip(x_BNC, meshes, strict=True)]
+    endpoints, features = directed_graphs(graphs)
+    return {"edges": MeshEdges(torch.from_numpy(endpoints), torch.from_numpy(features))}
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -79,11 +135,13 @@ def collate(samples: Sequence[Sample]) -> Batch:
     counts = torch.tensor([len(sample.inputs) for sample in samples])
     nodes = int(counts.max())
     mask_BN = None if bool((counts == nodes).all()) else torch.arange(nodes) < counts[:, None]
+    x_BNC = pad_sequence([sample.inputs for sample in samples], batch_first=True)
     return Batch(
         tuple(sample.case_id for sample in samples),
-        pad_sequence([sample.inputs for sample in samples], batch_first=True),
+        x_BNC,
         pad_sequence([sample.targets for sample in samples], batch_first=True),
         mask_BN,
+        mesh_arguments(x_BNC, [sample.mesh for sample in samples]),
     )
 
 

@@ -50,7 +50,7 @@ def _cases(run: Run, store: Dataset) -> Iterator[list[dict[str, Any]]]:
     for split in SPLITS:
         view = store.split(split)
         for position in range(len(view)):
-            case = view.read(position, run.scaling.variables)
+            case = view.read(position, run.description.variables)
             prediction, truth = run.predict(case), run.scaling.truth(case)
             yield [
                 {
@@ -80,6 +80,19 @@ def summary(scores: pd.DataFrame) -> dict[str, Any]:
             ]
             result[str(target)][str(split)] = {"cases": len(cases), **summarize(cases)}
     return result
+
+
+def evaluate_and_report(run: Run, store: Dataset, *, quiet: bool) -> None:
+    """Score a finished run, write what `evaluate` does, and print it unless `quiet`."""
+    metrics = evaluate(run, store, quiet=quiet)
+    if quiet:
+        return
+    which = "" if run.epoch is None else f" of the weights of epoch {run.epoch}"
+    print(f"\nmean over cases{which}:")
+    print("\n".join(table(metrics)))
+    if not len(store.val) and not len(store.test):
+        print("This is the error on the training cases themselves: the store has no others.")
+    print(f"\nrun in {run.path}; look at it with: lpbf-view {run.path}")
 
 
 def evaluate(run: Run, store: Dataset, *, quiet: bool) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Every model that can be trained, by name: FLARE and the baselines."""
+"""Every model by name: FLARE and the baselines, which are trained, and the floors, which are fitted."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from baselines.entry import ModelEntry
+from baselines.floors import FLOORS
 from baselines.registry import BASELINES
 from flare import FLARE, FLAREConfig, FLAREPlusPlusConfig
 
@@ -31,3 +32,7 @@ MODELS: dict[str, ModelEntry[Any]] = {
     ),
     **BASELINES,
 }
+"""What is trained."""
+
+ALL_MODELS: dict[str, ModelEntry[Any]] = {**MODELS, **FLOORS}
+"""What ``lpbf-train`` knows."""

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
     from pipelines.data import Batch
     from pipelines.options import TrainOptions
 
-BETAS = (0.9, 0.999)
-WARMUP_FRACTION = 0.1
-DIVISOR = 1e4
-"""Published recipe (arXiv 2508.12594): AdamW's betas; OneCycle's warm-up share, and its peak over its
-initial and its initial over its final learning rate."""
+FINAL_DIVISOR = 1e4
+"""Initial over final learning rate of OneCycle, in the published recipe of every model
+(vpuri3/FLARE.py)."""
 
 CHECK_INTERVAL = 50
 """Steps between checks for a loss that is not finite: each check waits for the accelerator."""
@@ -50,11 +48,11 @@ class Surrogate(LightningModule):
     Parameters
     ----------
     model : Module
-        Follows `baselines.convention.FieldModel`.
+        Follows `baselines.convention.FieldModel`, or takes more as `description` says.
     description : Description
         What it takes to build `model` again; stored in each checkpoint.
     options : TrainOptions
-        Learning rate, weight decay and seed.
+        Optimiser, schedule and seed.
     """
 
     def __init__(self, model: nn.Module, description: Description, options: TrainOptions) -> None:
@@ -68,7 +66,10 @@ class Surrogate(LightningModule):
         """AdamW on every parameter, its learning rate following one cycle over the whole training."""
         options = self._options
         optimizer = torch.optim.AdamW(
-            self.parameters(), lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay
+            self.parameters(),
+            lr=options.learning_rate,
+            betas=options.betas,
+            weight_decay=options.weight_decay,
         )
         # The schedule has no meaning below three steps, nor a warm-up below two.
         steps = max(3, int(self.trainer.estimated_stepping_batches))
@@ -76,9 +77,9 @@ class Surrogate(LightningModule):
             optimizer,
             max_lr=options.learning_rate,
             total_steps=steps,
-            pct_start=max(WARMUP_FRACTION, 2 / steps),
-            div_factor=DIVISOR,
-            final_div_factor=DIVISOR,
+            pct_start=max(options.warmup_fraction, 2 / steps),
+            div_factor=options.initial_divisor,
+            final_div_factor=FINAL_DIVISOR,
             cycle_momentum=False,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -120,5 +121,5 @@ class Surrogate(LightningModule):
         checkpoint[SURROGATE_KEY] = asdict(self.description)
 
     def _losses(self, batch: Batch) -> Tensor:
-        prediction_BNT = self.model(batch.inputs, batch.mask)
+        prediction_BNT = self.model(batch.inputs, batch.mask, **batch.mesh)
         return relative_l2_loss(prediction_BNT.float(), batch.targets)

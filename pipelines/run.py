@@ -1,4 +1,4 @@
-"""A trained model with everything that belongs to it: the folder that ``lpbf-train`` writes."""
+"""A trained or fitted model with everything that belongs to it: the folder that ``lpbf-train`` writes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 
 import lpbf_dataset as lpbf
 from pipelines import files
 from pipelines.checkpoint import RunError, describe, load_checkpoint, restore_model
 from pipelines.console import UserError
+from pipelines.data import mesh_arguments, mesh_of
 from pipelines.environment import store_fingerprint
+from pipelines.floor_checkpoint import TRAINING_NODES, restore_floor
 from pipelines.options import read_yaml
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from lpbf_dataset import Case
     from lpbf_dataset.store.reader import Dataset
+    from pipelines.checkpoint import Description
     from pipelines.scaling import Scaling
 
 __all__ = ["Run", "RunError"]
@@ -33,10 +37,10 @@ __all__ = ["Run", "RunError"]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A trained model; `Run.open` makes one.
+    """A trained or fitted model; `Run.open` makes one.
 
-    Its weights are the exponential moving average at the epoch of the lowest validation loss, or at
-    the last epoch where the store has no validation cases.
+    The weights of a trained one are the exponential moving average at the epoch of the lowest validation
+    loss, or at the last epoch where the store has no validation cases.
 
     Parameters
     ----------
@@ -44,21 +48,21 @@ class Run:
         The folder.
     config : dict
         Contents of ``config.yaml``.
-    scaling : Scaling
-        Inputs and targets of the model.
+    description : Description
+        What kind of model, its inputs and targets.
     model : Module
         In evaluation mode, on `device`.
-    epoch : int
-        Epoch of the weights, counted from 1.
+    epoch : int or None
+        Epoch of the weights, counted from 1; None for a floor, which has none.
     device : device
         Where `predict` computes.
     """
 
     path: Path
     config: dict[str, Any]
-    scaling: Scaling
+    description: Description
     model: nn.Module
-    epoch: int
+    epoch: int | None
     device: torch.device
 
     @classmethod
@@ -84,6 +88,9 @@ class Run:
             config = read_yaml(folder / files.CONFIG)
         except UserError as error:
             raise RunError(str(error)) from error
+        if (folder / TRAINING_NODES).is_file():
+            description, floor = restore_floor(folder / TRAINING_NODES)
+            return cls(folder, config, description, floor, None, torch.device(device))
         best = folder / files.BEST_CHECKPOINT
         chosen = best if best.is_file() else folder / files.LAST_CHECKPOINT
         if not chosen.is_file():
@@ -92,12 +99,17 @@ class Run:
         return cls(
             folder,
             config,
-            describe(checkpoint, chosen).scaling,
+            describe(checkpoint, chosen),
             restore_model(checkpoint, chosen).to(device),
             # Lightning counts from 0 and writes the checkpoint within the epoch.
             int(checkpoint["epoch"]) + 1,
             torch.device(device),
         )
+
+    @property
+    def scaling(self) -> Scaling:
+        """Between physical units and what the model sees."""
+        return self.description.scaling
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -138,16 +150,28 @@ class Run:
         Parameters
         ----------
         case : lpbf_dataset.Case
-            Only its points are used.
+            Of it are used the points, and the variables of `description.features` and
+            `description.mesh_variables`.
 
         Returns
         -------
         (nodes, targets) float32 ndarray
             Columns as `targets` names them, in the units of `lpbf_dataset.schema.VARIABLES`.
+
+        Raises
+        ------
+        RunError
+            If the case has not got all of them.
         """
-        x_BNC = torch.from_numpy(self.scaling.inputs(case))[None].to(self.device)
+        features, mesh_variables = self.description.features, self.description.mesh_variables
+        if absent := [name for name in (*features, *mesh_variables) if name not in case.variables]:
+            raise RunError(
+                f"case {case.case_id!r} has no {', '.join(absent)}, which {self.description.model} needs"
+            )
+        x_BNC = torch.from_numpy(self.description.inputs(case))[None]
+        mesh = mesh_arguments(x_BNC, [mesh_of(case, mesh_variables)])
         with torch.inference_mode():
-            y_BNT = self.model(x_BNC)
+            y_BNT = self.model(x_BNC.to(self.device), **move_data_to_device(mesh, self.device))
         return self.scaling.decode(y_BNT[0].float().cpu().numpy())
 
 

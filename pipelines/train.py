@@ -1,4 +1,4 @@
-"""``lpbf-train``: train a surrogate on a store."""
+"""``lpbf-train``: train a surrogate on a store, or fit a floor to it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from pipelines.console import UserError, run_command
 
 def usage() -> str:
     """Help of the command without a model."""
-    from pipelines.models import MODELS
+    from baselines.floors import FLOORS
+    from pipelines.models import ALL_MODELS, MODELS
 
-    width = max(map(len, MODELS))
-    models = "\n".join(f"  {name:<{width}}  {entry.citation}" for name, entry in sorted(MODELS.items()))
+    width = max(map(len, ALL_MODELS))
+    models, floors = (
+        "\n".join(f"  {name:<{width}}  {entry.citation}" for name, entry in sorted(entries.items()))
+        for entries in (MODELS, FLOORS)
+    )
     return (
         "usage: lpbf-train MODEL --data STORE -o RUN [options]\n\n"
         "Train a surrogate that predicts fields on the nodes of a part from their positions.\n\n"
         f"models:\n{models}\n\n"
+        f"floors, which are fitted node by node and which a model has to beat:\n{floors}\n\n"
         "lpbf-train MODEL --help lists the options of a model."
     )
 
@@ -24,22 +29,30 @@ def usage() -> str:
 def run(arguments: list[str] | None) -> int:
     """Run the command; returns its exit code."""
     # Imported here so that a missing torch is told in one line.
+    from baselines.floors import FLOORS
     from baselines.registry import find_model
-    from pipelines.models import MODELS
-    from pipelines.options import parse_job
+    from pipelines.models import ALL_MODELS
+    from pipelines.parsing import parse_fit, parse_job
 
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in {"-h", "--help"}:
         print(usage())
         return 0
     if name.startswith("-"):
-        raise UserError(f"the model comes first: lpbf-train MODEL {name} ...; there are {', '.join(MODELS)}")
+        raise UserError(
+            f"the model comes first: lpbf-train MODEL {name} ...; there are {', '.join(ALL_MODELS)}"
+        )
     try:
-        entry = find_model(name, MODELS)
+        entry = find_model(name, ALL_MODELS)
     except ValueError as error:
         raise UserError(str(error)) from error
-    job = parse_job(entry, rest)
     # Lightning takes seconds to import, and help and mistakes do not need it.
+    if entry.name in FLOORS:
+        fit_job = parse_fit(entry, rest)
+        from pipelines.fitting import fit
+
+        return fit(fit_job)
+    job = parse_job(entry, rest)
     from pipelines.training import train
 
     return train(job)

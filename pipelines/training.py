@@ -20,7 +20,7 @@ from pipelines.callbacks import Checkpoints, History, Progress
 from pipelines.checkpoint import AtomicCheckpointIO, Description, describe, load_checkpoint
 from pipelines.console import EXIT_INCOMPLETE, UserError, set_verbosity
 from pipelines.data import Samples, training_loader, validation_loader
-from pipelines.evaluation import evaluate, table
+from pipelines.evaluation import evaluate_and_report
 from pipelines.module import Surrogate, TrainingDivergedError
 from pipelines.options import IN_CHANNELS
 from pipelines.plots import save_loss_plot
@@ -37,7 +37,7 @@ class Interrupted(Exception):  # noqa: N818
     """Ctrl-C while training."""
 
 
-def train(job: Job) -> int:
+def train(job: Job[TrainOptions]) -> int:
     """Train, or go on training, and evaluate.
 
     Returns
@@ -81,7 +81,7 @@ def train(job: Job) -> int:
         if history.rows and trainer.is_global_zero:
             save_loss_plot(history.rows, job.output / files.LOSS_PLOT)
     if trainer.is_global_zero:
-        _evaluate(job, store, trainer.strategy.root_device)
+        evaluate_and_report(Run.open(job.output, trainer.strategy.root_device), store, quiet=job.quiet)
     return 0
 
 
@@ -102,7 +102,7 @@ def _check_sizes(options: TrainOptions, store: Dataset) -> None:
             raise UserError(f"--devices {options.devices}: there are only {len(view)} {split} cases to share")
 
 
-def _description(job: Job, store: Dataset) -> Description:
+def _description(job: Job[TrainOptions], store: Dataset) -> Description:
     targets = scalar_targets(job.training.targets)
     channels = {"in_channels": IN_CHANNELS, "out_channels": len(targets)}
     scaling = Scaling.of_store(store, targets, job.training.coordinate_scale)
@@ -115,7 +115,7 @@ def _epochs(options: TrainOptions, store: Dataset) -> int:
     return max(options.epochs, math.ceil(options.min_steps / steps_per_epoch))
 
 
-def _trainer(job: Job, store: Dataset, history: History) -> Trainer:
+def _trainer(job: Job[TrainOptions], store: Dataset, history: History) -> Trainer:
     options = job.training
     average = WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay))
     callbacks = [average, history, Checkpoints(job.output)]
@@ -142,7 +142,7 @@ def _trainer(job: Job, store: Dataset, history: History) -> Trainer:
         ) from error
 
 
-def _announce(job: Job, store: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:
+def _announce(job: Job[TrainOptions], store: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     nodes = int(store.train.case_table["node_count"].sum())
     device = trainer.strategy.root_device
@@ -156,18 +156,18 @@ def _announce(job: Job, store: Dataset, model: torch.nn.Module, trainer: Trainer
     print(f"targets  {', '.join(scalar_targets(job.training.targets))}")
 
 
-def _fit(trainer: Trainer, surrogate: Surrogate, job: Job, store: Dataset) -> None:
+def _fit(trainer: Trainer, surrogate: Surrogate, job: Job[TrainOptions], store: Dataset) -> None:
     """Train to the last epoch.  Raises `Interrupted` or `TrainingDivergedError`."""
     options = job.training
     last = job.output / files.LAST_CHECKPOINT
     if resumed := job.resume and last.is_file():
         # Lightning would say less clearly what is wrong with it.
         describe(load_checkpoint(last), last)
-    scaling = surrogate.description.scaling
+    description = surrogate.description
     share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
     sizes = {"batch_size": options.batch_size, "num_workers": options.num_workers}
-    train = training_loader(Samples(store.train, scaling), seed=options.seed, **sizes, **share)
-    val = validation_loader(Samples(store.val, scaling), **sizes, **share) if len(store.val) else None
+    train = training_loader(Samples(store.train, description), seed=options.seed, **sizes, **share)
+    val = validation_loader(Samples(store.val, description), **sizes, **share) if len(store.val) else None
     try:
         trainer.fit(surrogate, train, val, ckpt_path=last if resumed else None, weights_only=True)
     except SystemExit as error:
@@ -175,7 +175,7 @@ def _fit(trainer: Trainer, surrogate: Surrogate, job: Job, store: Dataset) -> No
         raise Interrupted from error
 
 
-def _interrupted(job: Job) -> int:
+def _interrupted(job: Job[TrainOptions]) -> int:
     resume = f"lpbf-train {job.model} -o {job.output} --resume"
     has_checkpoint = (job.output / files.LAST_CHECKPOINT).is_file()
     start = (
@@ -183,15 +183,3 @@ def _interrupted(job: Job) -> int:
     )
     print(f"interrupted; go on {start} with: {resume}", file=sys.stderr)
     return EXIT_INCOMPLETE
-
-
-def _evaluate(job: Job, store: Dataset, device: torch.device) -> None:
-    trained = Run.open(job.output, device)
-    metrics = evaluate(trained, store, quiet=job.quiet)
-    if job.quiet:
-        return
-    print(f"\nmean over cases of the weights of epoch {trained.epoch}:")
-    print("\n".join(table(metrics)))
-    if not len(store.val) and not len(store.test):
-        print("This is the error on the training cases themselves: the store has no others.")
-    print(f"\nrun in {job.output}; look at it with: lpbf-view {job.output}")

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from pipelines.models import MODELS
-from pipelines.options import PRESETS, TrainOptions, parse_job
+from pipelines.options import TrainOptions
+from pipelines.parsing import PRESETS, parse_job
 
 
 def parse(*arguments):

@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 import lpbf_dataset as lpbf
 from flare import FLARE, FLAREConfig
+from pipelines.checkpoint import Description
 from pipelines.console import UserError
 from pipelines.data import Samples, collate, training_loader, validation_loader
 from pipelines.module import relative_l2_loss
@@ -21,6 +22,11 @@ def dataset(store):
 @pytest.fixture
 def scaling(dataset):
     return Scaling.of_store(dataset, ("displacement_z", "von_mises_stress"), (30.0, 30.0, 60.0))
+
+
+@pytest.fixture
+def description(scaling):
+    return Description("flare", {}, scaling)
 
 
 def test_targets_are_standardised_over_the_nodes_of_the_training_split(dataset, scaling):
@@ -75,12 +81,12 @@ def test_targets_that_the_store_does_not_allow(dataset, target, message):
         Scaling.of_store(dataset, (target,), (1.0, 1.0, 1.0))
 
 
-def test_a_padded_batch_has_the_loss_of_its_cases(dataset, scaling):
+def test_a_padded_batch_has_the_loss_of_its_cases(dataset, description):
     torch.manual_seed(0)
     model = FLARE(FLAREConfig(3, 2, channels=8, num_blocks=1, num_heads=2, num_latents=4)).double()
     samples = [
         sample._replace(inputs=sample.inputs.double(), targets=sample.targets.double())
-        for sample in Samples(dataset, scaling)
+        for sample in Samples(dataset, description)
     ]
     batch = collate(samples)
     assert batch.mask is not None
@@ -90,8 +96,8 @@ def test_a_padded_batch_has_the_loss_of_its_cases(dataset, scaling):
     assert_close(together, torch.stack(alone), rtol=1e-10, atol=0)
 
 
-def test_a_batch_of_equal_sizes_needs_no_mask(dataset, scaling):
-    samples = Samples(dataset, scaling)
+def test_a_batch_of_equal_sizes_needs_no_mask(dataset, description):
+    samples = Samples(dataset, description)
     assert collate([samples[0]]).mask is None
     assert collate([samples[0], samples[0]]).mask is None
 
@@ -107,10 +113,10 @@ def order(loader, epoch):
     return [case_id for batch in loader for case_id in batch.case_ids]
 
 
-def test_order_depends_on_seed_and_epoch_alone(dataset, scaling):
+def test_order_depends_on_seed_and_epoch_alone(dataset, description):
     def make(seed):
         return training_loader(
-            Samples(dataset, scaling), batch_size=2, seed=seed, num_workers=0, rank=0, ranks=1
+            Samples(dataset, description), batch_size=2, seed=seed, num_workers=0, rank=0, ranks=1
         )
 
     loader = make(0)
@@ -121,8 +127,8 @@ def test_order_depends_on_seed_and_epoch_alone(dataset, scaling):
     assert [order(make(1), epoch) for epoch in range(6)] != orders
 
 
-def test_ranks_share_the_cases(dataset, scaling):
-    samples = Samples(dataset, scaling)
+def test_ranks_share_the_cases(dataset, description):
+    samples = Samples(dataset, description)
     sizes = {"batch_size": 1, "num_workers": 0, "ranks": 2}
     trained = [order(training_loader(samples, seed=0, rank=rank, **sizes), 0) for rank in (0, 1)]
     assert set(trained[0] + trained[1]) == set("abcde")
