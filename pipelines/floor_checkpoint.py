@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from baselines.floors import Floor
 from pipelines import files
@@ -47,7 +47,8 @@ def save_floor(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     metadata = {SURROGATE_KEY: json.dumps(asdict(description))}
-    save_file({"inputs": inputs, "targets": targets}, partial, metadata)
+    # Its own writing of files makes them unreadable to everyone else.
+    partial.write_bytes(save({"inputs": inputs, "targets": targets}, metadata))
     partial.replace(path)
 
 

@@ -39,9 +39,8 @@ def run(arguments: list[str] | None) -> int:
         print(usage())
         return 0
     if name.startswith("-"):
-        raise UserError(
-            f"the model comes first: lpbf-train MODEL {name} ...; there are {', '.join(ALL_MODELS)}"
-        )
+        known = ", ".join(ALL_MODELS)
+        raise UserError(f"the model comes first: lpbf-train MODEL {name} ...; there are {known}")
     try:
         entry = find_model(name, ALL_MODELS)
     except ValueError as error:

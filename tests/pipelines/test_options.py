@@ -66,9 +66,12 @@ def test_everything_may_stand_in_a_file(config):
 
 
 def test_lists_are_words():
-    job = parse("--targets", "displacement", "von_mises_stress", "--coordinate_scale", 1, 2, 3)
+    job = parse(
+        "--targets", "displacement", "von_mises_stress", "--coordinate_scale", 1, 2, 3, "--betas", 0.8, 0.9
+    )
     assert job.training.targets == ("displacement", "von_mises_stress")
     assert job.training.coordinate_scale == (1.0, 2.0, 3.0)
+    assert job.training.betas == (0.8, 0.9)
 
 
 def test_the_stored_configuration_gives_the_same_job(config):
@@ -119,6 +122,9 @@ def test_help_of_a_model_shows_its_options(command):
         (["flare", "--data=s", "-orun", "--learning_rate=nan"], "learning_rate"),
         (["flare", "--data=s", "-orun", "--weight_decay=-1"], "--weight_decay must not be negative"),
         (["flare", "--data=s", "-orun", "--ema_decay=1"], "--ema_decay must be at least 0 and less than 1"),
+        (["flare", "--data=s", "-orun", "--betas", "0.9", "1"], "--betas must be at least 0 and less than 1"),
+        (["flare", "--data=s", "-orun", "--warmup_fraction=2"], "--warmup_fraction must be between 0 and 1"),
+        (["flare", "--data=s", "-orun", "--initial_divisor=0.5"], "--initial_divisor must be at least 1"),
         (["flare", "--data=s", "-orun", "--coordinate_scale", "1", "0", "1"], "--coordinate_scale"),
         (["flare", "--data=s", "-orun", "--targets", "warp"], "no field named 'warp'; known fields:"),
         (["flare", "--data=s", "-orun", "--preset=huge"], "no preset named 'huge'; there are lpbf, tiny"),

@@ -335,3 +335,16 @@ def test_two_devices(make_store, tmp_path):
     assert [row["step"] for row in history(run)] == [2, 4]
     assert done.stdout.count("displacement_z [mm]") == 2
     assert list(pd.read_csv(run / "case_metrics.csv")["case_id"]) == list("abcde")
+
+
+def test_the_schedule_and_the_optimiser_are_those_asked_for(command, store, tmp_path):
+    run = tmp_path / "run"
+    recipe = ("--warmup_fraction=0.5", "--initial_divisor=10", "--betas", "0.8", "0.95", "--ema_decay=0")
+    options = ("--epochs=10", "--batch_size=3", "--learning_rate=0.01", "-q", *SMALL)
+    assert command("flare", f"--data={store}", "-o", run, *options, *recipe).code == 0
+    rates = [row["learning_rate"] for row in history(run)]
+    assert rates[0] == pytest.approx(0.001)
+    assert max(rates) == rates[4] == pytest.approx(0.01)
+    assert rates[-1] == pytest.approx(0.001 / 1e4)
+    stored = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert tuple(stored["optimizer_states"][0]["param_groups"][0]["betas"]) == (0.8, 0.95)
