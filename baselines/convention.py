@@ -56,8 +56,8 @@ class MeshEdges(NamedTuple):
     Parameters
     ----------
     endpoints : Tensor, (2, E) int64
-        Senders and receivers; node n of case b is number b * N + n.  None is padding.
-    features : Tensor, (E, 4)
+        Senders and receivers; node n of case b is number b * N + n.  Both are real nodes of one case.
+    features : Tensor, (E, 4), dtype of the node features
         As `EDGE_FEATURES` says, in the lengths of the node features.
     """
 
@@ -69,7 +69,15 @@ class GraphModel(Protocol):
     """A `FieldModel` that sees the mesh: nodes exchange messages along edges."""
 
     def __call__(self, x_BNC: Tensor, mask_BN: Tensor | None = None, *, edges: MeshEdges) -> Tensor:
-        """Predict a field on the nodes of each case; see `FieldModel`."""
+        """Predict a field on the nodes of each case; see `FieldModel`.
+
+        Nodes may have no edge, and there may be none at all.
+
+        Raises
+        ------
+        ValueError
+            As of `FieldModel`, or if the edges are not as `MeshEdges` describes them, see `check_edges`.
+        """
 
 
 class MeshLevel(NamedTuple):
@@ -107,22 +115,34 @@ class MultiscaleModel(Protocol):
         """Predict a field on the nodes of each case; see `FieldModel`."""
 
 
-def check_edges(edges: MeshEdges, x_BNC: Tensor) -> None:
+def check_edges(edges: MeshEdges, x_BNC: Tensor, mask_BN: Tensor | None = None) -> None:
     """Raise unless the edges are as `MeshEdges` describes them.
 
     Parameters
     ----------
     edges : MeshEdges
         The edges.
-    x_BNC : Tensor, (B, N, C)
-        The nodes they join.
+    x_BNC, mask_BN : Tensor
+        The nodes they join, which `check_batch` has passed.
 
     Raises
     ------
     ValueError
         Naming what does not fit.  Node numbers are looked at in host memory and uncompiled only.
     """
-    _check_edges_between(edges, x_BNC.shape[0] * x_BNC.shape[1], x_BNC.device)
+    cases, nodes = x_BNC.shape[:2]
+    _check_edges_between(edges, cases * nodes, x_BNC.device)
+    if edges.features.dtype != x_BNC.dtype:
+        raise ValueError(
+            f"edge features are {edges.features.dtype}, input is {x_BNC.dtype}; convert one of them"
+        )
+    if x_BNC.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    sender_cases, receiver_cases = edges.endpoints.div(nodes, rounding_mode="floor")
+    if not torch.equal(sender_cases, receiver_cases):
+        raise ValueError("an edge joins two cases; number node n of case b as b * N + n")
+    if mask_BN is not None and not mask_BN.flatten()[edges.endpoints].all():
+        raise ValueError("an edge ends at padding; number node n of case b as b * N + n")
 
 
 def check_levels(levels: MeshLevels, x_BNC: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What `baselines.convention.FieldModel` promises, held to by FLARE and by every baseline."""
+"""What `baselines.convention.FieldModel` promises, held to by FLARE and by every baseline on nodes."""
 
 from collections.abc import Callable
 from functools import partial
@@ -61,7 +61,11 @@ def build_flare(mixer: MixerName) -> nn.Module:
 
 BUILDERS: dict[str, Build] = {
     **{name: partial(build_flare, name) for name in MIXERS},  # type: ignore[arg-type]
-    **{name: lambda e=entry: e.build(SMALL_CONFIGS[e.name]) for name, entry in BASELINES.items()},
+    **{
+        name: lambda e=entry: e.build(SMALL_CONFIGS[e.name])
+        for name, entry in BASELINES.items()
+        if entry.takes == "nodes"
+    },
 }
 
 
