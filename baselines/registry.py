@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from baselines import (
     deep_sets,
+    gat,
+    graph_sage,
+    graph_unet,
     linear_attention,
     linformer,
+    meshgraphnet,
     perceiver_io,
     pointnet,
     set_transformer,
@@ -23,8 +27,12 @@ if TYPE_CHECKING:
 
 MODULES = (
     deep_sets,
+    gat,
+    graph_sage,
+    graph_unet,
     linear_attention,
     linformer,
+    meshgraphnet,
     perceiver_io,
     pointnet,
     set_transformer,
