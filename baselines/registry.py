@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from baselines import (
+    bsms,
     deep_sets,
     gat,
     graph_sage,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from baselines.entry import ModelEntry
 
 MODULES = (
+    bsms,
     deep_sets,
     gat,
     graph_sage,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -321,3 +322,14 @@ def test_rejects_levels(levels: MeshLevels, message: str) -> None:
 def test_says_what_it_takes() -> None:
     assert ENTRY.takes == "levels"
     assert isinstance(ENTRY.build(ENTRY.config_type(in_channels=3, out_channels=1)), BSMS)
+
+
+def test_recomputing_changes_nothing():
+    mesh = make_mesh(4, 3, 3)
+    gradients = []
+    for recompute in (False, True):
+        model = make_model(replace(SMALL, recompute=recompute))
+        y_BNO = model(mesh.x[None], edges=mesh.edges, levels=mesh.levels)
+        gradients.append(torch.autograd.grad(y_BNO.square().sum(), list(model.parameters())))
+    for kept, recomputed in zip(*gradients, strict=True):
+        assert_close(recomputed, kept, rtol=0, atol=0)
