@@ -13,7 +13,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from baselines.registry import find_model
 from pipelines.console import UserError
-from pipelines.models import ALL_MODELS
+from pipelines.models import ALL_MODELS, mesh_variables
 from pipelines.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -22,15 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from baselines.entry import ModelEntry
     from lpbf_dataset import Case
 
 SURROGATE_KEY = "lpbf_surrogate"
 """Where a checkpoint says what it takes to build the model."""
-
-
-MESH_VARIABLES: dict[str, tuple[str, ...]] = {"nodes": (), "edges": ("edges",)}
-"""Variables of the store from which a model gets what it takes besides node features."""
 
 
 class RunError(UserError):
@@ -61,7 +56,7 @@ class Description:
     @property
     def mesh_variables(self) -> tuple[str, ...]:
         """Variables of the mesh that the model sees besides features of nodes."""
-        return MESH_VARIABLES[self._entry.takes]
+        return mesh_variables(self.model)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -81,11 +76,8 @@ class Description:
         ValueError, TypeError
             If there is no such model, or its options do not fit.
         """
-        return self._entry.build(self._entry.config_type(**self.model_options))
-
-    @property
-    def _entry(self) -> ModelEntry[Any]:
-        return find_model(self.model, ALL_MODELS)
+        entry = find_model(self.model, ALL_MODELS)
+        return entry.build(entry.config_type(**self.model_options))
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
