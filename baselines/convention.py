@@ -58,7 +58,7 @@ class MeshEdges(NamedTuple):
     endpoints : Tensor, (2, E) int64
         Senders and receivers; node n of case b is number b * N + n.  Both are real nodes of one case.
     features : Tensor, (E, 4), dtype of the node features
-        As `EDGE_FEATURES` says, in the lengths of the node features.
+        As `EDGE_FEATURES` says, in a unit in which edges measure about one.
     """
 
     endpoints: Tensor

@@ -26,8 +26,8 @@ from scaling_measure import peak_bytes
 from synthetic import SyntheticSource, machine
 
 from lpbf_dataset.build import Extraction, read_case
-from pipelines.data import mesh_arguments, mesh_of
-from pipelines.models import MODELS, mesh_variables
+from pipelines.mesh_view import MeshView, mesh_arguments
+from pipelines.models import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,20 +58,20 @@ class Runner:
 
     Parameters
     ----------
-    name : str
-        Name of the model.
     model : Module
         The model.
+    view : MeshView
+        What it sees of the mesh.
     case : Case
         The mesh.
     device : str
         ``"cpu"`` or ``"cuda"``.
     """
 
-    def __init__(self, name: str, model: nn.Module, case: Case, device: str) -> None:
+    def __init__(self, model: nn.Module, view: MeshView, case: Case, device: str) -> None:
         self._model, self._device = model, device
         x_BNC = torch.from_numpy(case.points[None] / SCALE)
-        mesh = mesh_arguments(x_BNC, [mesh_of(case, mesh_variables(name))])
+        mesh = mesh_arguments([view.of_case(case)], case.node_count)
         self._x_BNC = x_BNC.to(device)
         self._mesh = {key: _to(value, device) for key, value in mesh.items()}
         self._target_BNO = torch.rand(1, case.node_count, OUT_CHANNELS, device=device)
@@ -117,12 +117,14 @@ def measure(name: str, nodes: int, device: str, repeats: int) -> Measurement:
     """Measure one model on a mesh of about so many nodes, in this process."""
     torch.manual_seed(0)
     entry = MODELS[name]
-    model = entry.build(entry.config_type(in_channels=IN_CHANNELS, out_channels=OUT_CHANNELS)).to(device)
+    options = {"in_channels": IN_CHANNELS, "out_channels": OUT_CHANNELS}
+    model = entry.build(entry.config_type(**options)).to(device)
+    view = MeshView.of_model(entry, options)
     small, large = (_make_case(count) for count in (WARM_UP_NODES, nodes))
     # Libraries load and kernels compile here, and not in what is counted.
-    Runner(name, model, small, device).step()
+    Runner(model, view, small, device).step()
     before = 0.0 if device == "cuda" else peak_bytes(device)
-    runner = Runner(name, model, large, device)
+    runner = Runner(model, view, large, device)
     runner.step()
     step_s, inference_s = runner.seconds(runner.step, repeats), runner.seconds(runner.infer, repeats)
     parameters = sum(parameter.numel() for parameter in model.parameters())

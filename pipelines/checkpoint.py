@@ -13,7 +13,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from baselines.registry import find_model
 from pipelines.console import UserError
-from pipelines.models import ALL_MODELS, mesh_variables
+from pipelines.mesh_view import MeshView
+from pipelines.models import ALL_MODELS
 from pipelines.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -54,14 +55,14 @@ class Description:
     features: tuple[str, ...] = ()
 
     @property
-    def mesh_variables(self) -> tuple[str, ...]:
-        """Variables of the mesh that the model sees besides features of nodes."""
-        return mesh_variables(self.model)
+    def mesh_view(self) -> MeshView:
+        """What the model sees of the mesh besides features of nodes."""
+        return MeshView.of_model(find_model(self.model, ALL_MODELS), self.model_options)
 
     @property
     def variables(self) -> tuple[str, ...]:
         """Variables of the store that inputs and targets are made of."""
-        return tuple(dict.fromkeys((*self.scaling.variables, *self.features, *self.mesh_variables)))
+        return tuple(dict.fromkeys((*self.scaling.variables, *self.features, *self.mesh_view.variables)))
 
     def inputs(self, case: Case) -> NDArray[np.float32]:
         """Features of each node: scaled position, then `features` as stored; (nodes, channels) float32."""

@@ -12,18 +12,16 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 from torch.utils.data import Dataset as TorchDataset
 
-from baselines.convention import MeshEdges
-from lpbf_dataset.mesh.graph import directed_graphs
+from pipelines.mesh_view import levels_folder, mesh_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from lpbf_dataset import Case
     from lpbf_dataset.store.reader import Dataset
     from pipelines.checkpoint import Description
+    from pipelines.mesh_view import CaseMesh
 
 
 class Sample(NamedTuple):
@@ -37,14 +35,14 @@ class Sample(NamedTuple):
         Features of its nodes: scaled positions.
     targets : Tensor, (N, T) float32
         Standardised targets.
-    mesh : dict of str to ndarray
-        Variables of the mesh that the model sees.
+    mesh : CaseMesh or None
+        What the model sees of the mesh.
     """
 
     case_id: str
     inputs: Tensor
     targets: Tensor
-    mesh: dict[str, NDArray[Any]]
+    mesh: CaseMesh | None
 
 
 class Batch(NamedTuple):
@@ -60,15 +58,15 @@ class Batch(NamedTuple):
         Standardised targets.
     mask : Tensor, (B, N) bool, or None
         True on real nodes; None if all are.
-    mesh : dict of str to MeshEdges
-        What the model takes besides, see `mesh_arguments`.
+    mesh : dict
+        What the model takes besides, see `pipelines.mesh_view.mesh_arguments`.
     """
 
     case_ids: tuple[str, ...]
     inputs: Tensor
     targets: Tensor
     mask: Tensor | None
-    mesh: dict[str, MeshEdges]
+    mesh: dict[str, Any]
 
 
 class Samples(TorchDataset[Sample]):
@@ -86,7 +84,8 @@ class Samples(TorchDataset[Sample]):
         self._cases = cases
         self._description = description
         self._variables = description.variables
-        self._mesh_variables = description.mesh_variables
+        self._mesh_view = description.mesh_view
+        self._levels_folder = levels_folder(cases)
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -98,36 +97,8 @@ class Samples(TorchDataset[Sample]):
             case.case_id,
             torch.from_numpy(self._description.inputs(case)),
             torch.from_numpy(scaling.encode(scaling.truth(case))),
-            mesh_of(case, self._mesh_variables),
+            self._mesh_view.of_case(case, self._levels_folder),
         )
-
-
-def mesh_of(case: Case, variables: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Arrays of some variables of the mesh of a case, by name."""
-    return {name: case.variables[name] for name in variables}
-
-
-def mesh_arguments(x_BNC: Tensor, meshes: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, MeshEdges]:
-    """Make the keyword arguments with which a model sees the meshes of a batch.
-
-    Parameters
-    ----------
-    x_BNC : Tensor, (B, N, C) float32
-        Features of nodes, scaled positions first; edges are measured in their scale.
-    meshes : sequence of mapping of str to ndarray
-        Mesh variables of each case: ``edges``, (e, 2) int32, if the model takes them.
-
-    Returns
-    -------
-    dict of str to MeshEdges
-        Empty for a `baselines.convention.FieldModel`, ``edges`` for a `GraphModel`.
-    """
-    if "edges" not in meshes[0]:
-        return {}
-    # The padding counts as nodes, so those of case b are numbered from b * N on.
-    graphs = [(points_NC.numpy(), mesh["edges"]) for points_NC, mesh in zip(x_BNC, meshes, strict=True)]
-    endpoints, features = directed_graphs(graphs)
-    return {"edges": MeshEdges(torch.from_numpy(endpoints), torch.from_numpy(features))}
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -135,13 +106,12 @@ def collate(samples: Sequence[Sample]) -> Batch:
     counts = torch.tensor([len(sample.inputs) for sample in samples])
     nodes = int(counts.max())
     mask_BN = None if bool((counts == nodes).all()) else torch.arange(nodes) < counts[:, None]
-    x_BNC = pad_sequence([sample.inputs for sample in samples], batch_first=True)
     return Batch(
         tuple(sample.case_id for sample in samples),
-        x_BNC,
+        pad_sequence([sample.inputs for sample in samples], batch_first=True),
         pad_sequence([sample.targets for sample in samples], batch_first=True),
         mask_BN,
-        mesh_arguments(x_BNC, [sample.mesh for sample in samples]),
+        mesh_arguments([sample.mesh for sample in samples], nodes),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from baselines.entry import ModelEntry
 from baselines.floors import FLOORS
-from baselines.registry import BASELINES, find_model
+from baselines.registry import BASELINES
 from flare import FLARE, FLAREConfig, FLAREPlusPlusConfig
 
 FLARE_PARAMETERS = 625_473
@@ -36,17 +36,3 @@ MODELS: dict[str, ModelEntry[Any]] = {
 
 ALL_MODELS: dict[str, ModelEntry[Any]] = {**MODELS, **FLOORS}
 """What ``lpbf-train`` knows."""
-
-MESH_VARIABLES: dict[str, tuple[str, ...]] = {"nodes": (), "edges": ("edges",)}
-"""Variables of the mesh from which a model gets what it `takes` besides features of nodes."""
-
-
-def mesh_variables(name: str) -> tuple[str, ...]:
-    """Variables of the mesh that a model sees besides features of nodes.
-
-    Raises
-    ------
-    ValueError
-        If there is no model of this name.
-    """
-    return MESH_VARIABLES[find_model(name, ALL_MODELS).takes]

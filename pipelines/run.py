@@ -15,9 +15,9 @@ import lpbf_dataset as lpbf
 from pipelines import files
 from pipelines.checkpoint import RunError, describe, load_checkpoint, restore_model
 from pipelines.console import UserError
-from pipelines.data import mesh_arguments, mesh_of
 from pipelines.environment import store_fingerprint
 from pipelines.floor_checkpoint import TRAINING_NODES, restore_floor
+from pipelines.mesh_view import mesh_arguments
 from pipelines.options import read_yaml
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Run:
         ----------
         case : lpbf_dataset.Case
             Of it are used the points, and the variables of `description.features` and
-            `description.mesh_variables`.
+            `description.mesh_view`.
 
         Returns
         -------
@@ -163,13 +163,15 @@ class Run:
         RunError
             If the case has not got all of them.
         """
-        features, mesh_variables = self.description.features, self.description.mesh_variables
-        if absent := [name for name in (*features, *mesh_variables) if name not in case.variables]:
+        view = self.description.mesh_view
+        if absent := [
+            name for name in (*self.description.features, *view.variables) if name not in case.variables
+        ]:
             raise RunError(
                 f"case {case.case_id!r} has no {', '.join(absent)}, which {self.description.model} needs"
             )
         x_BNC = torch.from_numpy(self.description.inputs(case))[None]
-        mesh = mesh_arguments(x_BNC, [mesh_of(case, mesh_variables)])
+        mesh = mesh_arguments([view.of_case(case)], case.node_count)
         with torch.inference_mode():
             y_BNT = self.model(x_BNC.to(self.device), **move_data_to_device(mesh, self.device))
         return self.scaling.decode(y_BNT[0].float().cpu().numpy())

@@ -96,7 +96,7 @@ def test_edges_of_a_padded_batch_are_those_of_each_case(dataset, description):
         there = [(first + number * nodes, second + number * nodes) for first, second in case.edges.tolist()]
         ways = np.array(there + [(second, first) for first, second in there]).T
         relative = np.array(
-            [(case.points[r - number * nodes] - case.points[s - number * nodes]) / SCALE for s, r in ways.T]
+            [case.points[r - number * nodes] - case.points[s - number * nodes] for s, r in ways.T]
         )
         endpoints.append(ways)
         features.append(np.column_stack([relative, np.linalg.norm(relative, axis=1)]))
@@ -108,7 +108,7 @@ def test_edges_of_a_padded_batch_are_those_of_each_case(dataset, description):
 
 def test_one_case_has_its_directed_graph(dataset, description):
     samples = Samples(dataset, description)
-    endpoints, features = directed_graph(samples[1].inputs.numpy(), dataset["b"].edges)
+    endpoints, features = directed_graph(dataset["b"].points, dataset["b"].edges)
     edges = collate([samples[1]]).mesh["edges"]
     np.testing.assert_array_equal(edges.endpoints, endpoints)
     np.testing.assert_array_equal(edges.features, features)
@@ -116,7 +116,7 @@ def test_one_case_has_its_directed_graph(dataset, description):
 
 def test_a_model_of_nodes_gets_no_mesh(dataset, description):
     samples = Samples(dataset, Description("pointnet", {}, description.scaling))
-    assert samples[0].mesh == {}
+    assert samples[0].mesh is None
     assert collate([samples[0], samples[1]]).mesh == {}
 
 
@@ -186,3 +186,36 @@ def test_a_resumed_training_equals_an_uninterrupted_one(command, store, tmp_path
     assert command(*arguments, "-o", resumed).code == 1
     assert command("neighbor-sum", "-o", resumed, "--resume", "-q").code == 0
     assert history(resumed) == history(straight)
+
+
+BSMS = ("bsms", "--epochs=1", "--batch_size=2", "--model.channels=4", "--model.num_levels=2", "-q")
+
+
+def test_a_multiscale_model_keeps_coarser_graphs_beside_the_store(command, store, tmp_path, dataset):
+    outcome = command(*BSMS, "--data", store, "-o", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    kept = sorted((store.parent / f"{store.name}.levels").iterdir())
+    assert len(kept) == len(dataset.train) + len(dataset.val)
+    trained = Run.open(tmp_path / "run")
+    assert trained.predict(dataset["e"]).shape == (dataset["e"].node_count, 1)
+    written = [path.stat().st_mtime_ns for path in kept]
+    assert command(*BSMS, "--data", store, "-o", tmp_path / "again").code == 0
+    assert [path.stat().st_mtime_ns for path in kept] == written
+
+
+def test_levels_of_a_padded_batch_are_those_of_each_case(dataset, description):
+    torch.manual_seed(0)
+    options = {"in_channels": 3, "out_channels": 1, "channels": 4, "num_levels": 2}
+    multiscale = Description("bsms", options, description.scaling)
+    model, samples = multiscale.build().double(), Samples(dataset, multiscale)
+
+    def predict(batch):
+        mesh = torch.utils._pytree.tree_map(
+            lambda value: value.double() if torch.is_tensor(value) and value.is_floating_point() else value,
+            batch.mesh,
+        )
+        return model(batch.inputs.double(), batch.mask, **mesh)
+
+    together = predict(collate(list(samples)))
+    for row, sample in enumerate(samples):
+        assert_close(together[row, : len(sample.inputs)], predict(collate([sample]))[0])
