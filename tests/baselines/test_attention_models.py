@@ -8,27 +8,35 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from baselines.deep_sets import DeepSetsConfig
+from baselines.gnot import GNOTConfig
 from baselines.linformer import LinformerConfig
+from baselines.lno import LNOConfig
 from baselines.perceiver_io import PerceiverIOConfig
 from baselines.registry import BASELINES
 from baselines.set_transformer import SetTransformerConfig
 from baselines.transformer import TransformerConfig
+from baselines.transolver import TransolverConfig
+from baselines.transolver_plus_plus import TransolverPlusPlusConfig
 from baselines.upt import UPTConfig
 
 CONFIGS: dict[str, Any] = {
     "deep_sets": DeepSetsConfig(3, 1),
+    "gnot": GNOTConfig(3, 1, 64, num_blocks=2),
     "linear_attention": TransformerConfig(3, 1, num_blocks=2),
     "linformer": LinformerConfig(3, 1, num_blocks=2, sequence_length=64, num_projected=16),
+    "lno": LNOConfig(3, 1, num_blocks=2, num_modes=64),
     "perceiver_io": PerceiverIOConfig(3, 1, num_blocks=2, num_latents=32),
     "set_transformer": SetTransformerConfig(3, 1),
     "transformer": TransformerConfig(3, 1, num_blocks=2),
+    "transolver": TransolverConfig(3, 1, num_blocks=2),
+    "transolver++": TransolverPlusPlusConfig(3, 1, num_blocks=2, gumbel_noise=False),
     "upt": UPTConfig(3, 1, num_blocks=1, num_supernodes=64, num_latents=32, radius=0.4),
 }
 SIZES = [
     (name, option)
     for name, config in CONFIGS.items()
     for option, value in vars(config).items()
-    if isinstance(value, int)
+    if type(value) is int
 ]
 
 
@@ -36,16 +44,22 @@ SIZES = [
     ("name", "parameters"),
     [
         ("deep_sets", 330_497),
+        ("gnot", 4_873_113),
         ("linear_attention", 660_241),
         ("linformer", 922_385),
+        ("lno", 762_241),
         ("perceiver_io", 1_864_961),
         ("set_transformer", 1_329_409),
         ("transformer", 660_241),
+        ("transolver", 713_921),
+        ("transolver++", 591_049),
         ("upt", 3_281_921),
     ],
 )
 def test_parameter_count_at_the_defaults(name: str, parameters: int) -> None:
-    """Published for Perceiver IO, and as "660k" for the transformer; the others guard against slips."""
+    """Published for GNOT, LNO, Perceiver IO and Transolver, for Transolver++ with 512 more that do nothing,
+    and as "660k" for the transformer; the others guard against slips.
+    """
     entry = BASELINES[name]
     model = entry.build(entry.config_type(in_channels=3, out_channels=1))
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
