@@ -244,7 +244,7 @@ FLOORS: dict[str, ModelEntry[Any]] = {
     entry.name: entry
     for entry in (
         ModelEntry(
-            name="mean-field",
+            name="mean_field",
             config_type=MeanFieldConfig,
             build=MeanField,
             published_parameters=None,
@@ -263,7 +263,7 @@ FLOORS: dict[str, ModelEntry[Any]] = {
             licence=_LICENCE,
         ),
         ModelEntry(
-            name="boosted-trees",
+            name="boosted_trees",
             config_type=BoostedTreesConfig,
             build=BoostedTrees,
             published_parameters=None,

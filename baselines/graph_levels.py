@@ -6,6 +6,7 @@ E directed edges.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -82,7 +83,9 @@ def two_hops(graph: WeightedGraph, kept_K: Tensor) -> WeightedGraph:
     second = number_T[receivers] >= 0
     from_kept = _adjacency(receivers[first], number_T[senders[first]], (nodes, kept))
     to_kept = _adjacency(number_T[receivers[second]], senders[second], (kept, nodes))
-    reached = torch.sparse.mm(to_kept, from_kept).coalesce().indices()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        reached = torch.sparse.mm(to_kept, from_kept).coalesce().indices()
     # The matrix has receivers as rows.
     endpoints = reached.flip(0)[:, reached[0] != reached[1]]
     return with_loops(endpoints, graph.cases[kept_K], graph.weights.dtype)

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from scaling_measure import peak_bytes
-from synthetic import SyntheticSource, machine
+from synthetic import FIELDS, SyntheticSource, machine
 
 from lpbf_dataset.build import Extraction, read_case
 from pipelines.mesh_view import MeshView, mesh_arguments
@@ -73,7 +74,7 @@ class Runner:
         x_BNC = torch.from_numpy(case.points[None] / SCALE)
         mesh = mesh_arguments([view.of_case(case)], case.node_count)
         self._x_BNC = x_BNC.to(device)
-        self._mesh = {key: _to(value, device) for key, value in mesh.items()}
+        self._mesh = move_data_to_device(mesh, device)
         self._target_BNO = torch.rand(1, case.node_count, OUT_CHANNELS, device=device)
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
@@ -105,14 +106,6 @@ class Runner:
             torch.cuda.synchronize()
 
 
-def _to(value: Any, device: str) -> Any:
-    """Move a tensor, or a tuple of tensors and tuples, to a device."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    parts = [_to(part, device) for part in value]
-    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-
-
 def measure(name: str, nodes: int, device: str, repeats: int) -> Measurement:
     """Measure one model on a mesh of about so many nodes, in this process."""
     torch.manual_seed(0)
@@ -133,11 +126,11 @@ def measure(name: str, nodes: int, device: str, repeats: int) -> Measurement:
 
 def _make_case(nodes: int) -> Case:
     (raw,) = SyntheticSource(1, nodes).cases()
-    return read_case(raw, Extraction(()))
+    return read_case(raw, Extraction(FIELDS))
 
 
 def measure_in_time(limit_s: float, *arguments: Any) -> Measurement | None:
-    """`measure` in a process of its own; None if that takes too long, or dies for lack of memory."""
+    """`measure` in a process of its own; None if that takes too long, or is killed for lack of memory."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_measure_and_send, args=(sender, *arguments), daemon=True)
@@ -146,6 +139,9 @@ def measure_in_time(limit_s: float, *arguments: Any) -> Measurement | None:
     try:
         return receiver.recv() if receiver.poll(limit_s) else None
     except EOFError:
+        process.join()
+        if process.exitcode == 1:
+            raise
         return None
     finally:
         process.kill()
@@ -173,7 +169,7 @@ def measure_all(options: argparse.Namespace) -> pd.DataFrame:
 def markdown(table: pd.DataFrame) -> str:
     """Lay the measurements out with a row a model and columns by size."""
     sizes = sorted(table["nodes"].unique())
-    heads = [f"{kind}, {size // 1000}k" for kind in ("step s", "inference s", "peak GB") for size in sizes]
+    heads = [f"{kind}, {size:,}" for kind in ("step s", "inference s", "peak GB") for size in sizes]
     lines = [f"| model | parameters | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
     for name, rows in table.groupby("model", sort=False):
         by_size = rows.set_index("nodes")

@@ -17,7 +17,7 @@ from lpbf_dataset.schema import SPLITS
 if TYPE_CHECKING:
     from lpbf_dataset.store.reader import Dataset
 
-PACKAGES = ("torch", "lightning", "numpy", "zarr")
+PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "zarr")
 
 
 def store_fingerprint(store: Dataset) -> str:

@@ -31,7 +31,7 @@ def floor(request: pytest.FixtureRequest) -> Floor:
 
 def test_mean_field_is_the_mean_of_each_target() -> None:
     inputs, targets = nodes()
-    predicted = make_floor("mean-field").fit(inputs, targets).predict(inputs[:3])
+    predicted = make_floor("mean_field").fit(inputs, targets).predict(inputs[:3])
     np.testing.assert_allclose(predicted, [targets.mean(axis=0)] * 3, rtol=1e-6)
 
 
@@ -58,18 +58,18 @@ def test_two_leaves_are_the_means_on_the_two_sides_of_a_step() -> None:
     inputs, _ = nodes()
     high = inputs[:, 1] > np.median(inputs[:, 1])
     targets = np.stack([np.where(high, 5.0, 1.0), np.where(high, -2.0, 2.0)], axis=1).astype(np.float32)
-    floor = make_floor("boosted-trees", trees=1, leaves=2, learning_rate=1.0).fit(inputs, targets)
+    floor = make_floor("boosted_trees", trees=1, leaves=2, learning_rate=1.0).fit(inputs, targets)
     np.testing.assert_allclose(floor.predict(inputs), targets, atol=0.05)
 
 
-@pytest.mark.parametrize("name", ["knn", "boosted-trees"])
+@pytest.mark.parametrize("name", ["knn", "boosted_trees"])
 def test_learns_more_than_the_mean(name: str) -> None:
     asked, expected = nodes(100, seed=1)
     errors = {
         kind: np.abs(make_floor(kind).fit(*nodes(2000)).predict(asked) - expected).mean()
-        for kind in (name, "mean-field")
+        for kind in (name, "mean_field")
     }
-    assert errors[name] < 0.3 * errors["mean-field"]
+    assert errors[name] < 0.3 * errors["mean_field"]
 
 
 def test_fitting_again_gives_the_same(floor: Floor) -> None:

@@ -73,7 +73,7 @@ def test_a_run_of_a_floor_is_like_any_other(floor, command, store, tmp_path):
 
 def test_the_mean_field_is_the_mean_in_physical_units(command, store, tmp_path):
     run = tmp_path / "run"
-    assert command("mean-field", "--data", store, "-o", run, "-q") == (0, "", "")
+    assert command("mean_field", "--data", store, "-o", run, "-q") == (0, "", "")
     opened = Run.open(run)
     mean = opened.dataset().normalization["displacement"].mean[2]
     np.testing.assert_allclose(opened.predict(opened.dataset()["e"]), mean, rtol=1e-5)
@@ -89,7 +89,7 @@ def test_nearest_neighbors_know_the_training_cases(fitted):
 def test_geometry_features_are_seen_where_the_store_has_them(command, step2, tmp_path):
     store, run = tmp_path / "step2.zarr", tmp_path / "run"
     build_store([NetfabbSource(step2)], store, BuildOptions())
-    outcome = command("boosted-trees", "--data", store, "-o", run, "--max-nodes=2000", "--model.trees=30")
+    outcome = command("boosted_trees", "--data", store, "-o", run, "--max-nodes=2000", "--model.trees=30")
     assert outcome.code == 0, outcome.err
     assert "fitted to 2,000 of 3,227 nodes" in outcome.out
     assert "inputs   points, sdf, sdf_direction, axis_distance" in outcome.out
@@ -205,7 +205,7 @@ def test_mistakes_are_one_line(arguments, message, command, store, tmp_path):
 def test_help_names_floors_and_their_options(command):
     listed = command("--help").out
     assert all(name in listed for name in FLOORS)
-    outcome = command("boosted-trees", "--help")
+    outcome = command("boosted_trees", "--help")
     assert "--model.trees" in outcome.out
     assert "--max_nodes" in outcome.out
     assert "--epochs" not in outcome.out
