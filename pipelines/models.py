@@ -18,7 +18,10 @@ MODELS: dict[str, ModelEntry[Any]] = {
         config_type=FLAREConfig,
         build=FLARE,
         published_parameters=FLARE_PARAMETERS,
-        citation="Puri et al.: FLARE: Fast Low-rank Attention Routing Engine. arXiv 2508.12594",
+        citation=(
+            "Puri, Joglekar, Bandreddi, Ferguson, Chen, Zhang, Kara: FLARE: Fast Low-rank Attention Routing "
+            "Engine. arXiv 2508.12594"
+        ),
         licence="MIT, github.com/vpuri3/FLARE.py",
     ),
     # None was published for LPBF; at the sizes of FLARE it has 958 273 parameters.

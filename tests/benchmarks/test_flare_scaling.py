@@ -30,41 +30,6 @@ def layers(scaling):
     return importlib.import_module("scaling_layers")
 
 
-def heads_of(x_BNC, layers):
-    """Return the features of each head of the only case, (N, D)."""
-    return x_BNC[0].split(layers.CHANNELS // layers.HEADS, dim=-1)
-
-
-def test_softmax_attention_is_dense_attention(layers):
-    layer, x_BNC = layers.SoftmaxAttention(), torch.randn(1, 7, layers.CHANNELS)
-    mixed = []
-    for q, k, v in zip(*(heads_of(part, layers) for part in layer.qkv_proj(x_BNC).chunk(3, -1)), strict=True):
-        mixed.append((q @ k.T / np.sqrt(q.shape[-1])).softmax(-1) @ v)
-    assert_close(layer(x_BNC), layer.out_proj(torch.cat(mixed, -1))[None])
-
-
-def test_linear_attention_is_its_dense_matrix(layers):
-    layer, x_BNC = layers.LinearAttention(), torch.randn(1, 7, layers.CHANNELS)
-    mixed = []
-    for q, k, v in zip(*(heads_of(part, layers) for part in layer.qkv_proj(x_BNC).chunk(3, -1)), strict=True):
-        matrix_NN = (torch.nn.functional.elu(q) + 1) @ (torch.nn.functional.elu(k) + 1).T
-        mixed.append(matrix_NN / matrix_NN.sum(-1, keepdim=True) @ v)
-    assert_close(layer(x_BNC), layer.out_proj(torch.cat(mixed, -1))[None])
-
-
-def test_physics_attention_by_its_equations(layers):
-    layer, x_BNC = layers.PhysicsAttention(slices=5), torch.randn(1, 7, layers.CHANNELS)
-    mixed = []
-    for x, fx in zip(
-        heads_of(layer.in_proj_x(x_BNC), layers), heads_of(layer.in_proj_fx(x_BNC), layers), strict=True
-    ):
-        weights_NM = (layer.slice_proj(x) / 0.5).softmax(-1)
-        tokens = weights_NM.T @ fx / (weights_NM.sum(0)[:, None] + 1e-5)
-        q, k, v = layer.qkv_proj(tokens).chunk(3, -1)
-        mixed.append(weights_NM @ (q @ k.T / np.sqrt(q.shape[-1])).softmax(-1) @ v)
-    assert_close(layer(x_BNC), layer.out_proj(torch.cat(mixed, -1))[None])
-
-
 def test_layers_keep_the_shape_ignore_the_order_of_nodes_and_differentiate(layers):
     x_BNC = torch.randn(1, 9, layers.CHANNELS, requires_grad=True)
     order = torch.randperm(9)
