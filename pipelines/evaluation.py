@@ -1,8 +1,9 @@
-"""Scoring a trained model on every case of its store, one case at a time."""
+"""Scoring predictions on the cases of a store, one case at a time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 from tqdm import tqdm
@@ -12,10 +13,40 @@ from pipelines import files
 from pipelines.metrics import PUBLISHED_TARGET, score, summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lpbf_dataset import Case
     from lpbf_dataset.store.reader import Dataset
     from pipelines.run import Run
+
+SURFACE = "on_surface"
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What gives a prediction of a case: a trained model, or a file of predictions made elsewhere.
+
+    Parameters
+    ----------
+    targets : tuple of str
+        Scalar fields that are predicted.
+    variables : tuple of str
+        What `predict` needs of a case.
+    predict : callable
+        From a case to (nodes, targets) floats, in the units of `lpbf_dataset.schema.VARIABLES`.
+    """
+
+    targets: tuple[str, ...]
+    variables: tuple[str, ...]
+    predict: Callable[[Case], NDArray[np.floating]]
+
+    @classmethod
+    def of_run(cls, run: Run) -> Self:
+        """Predict with the model of a run."""
+        return cls(run.targets, run.description.variables, run.predict)
 
 
 def unit(target: str) -> str:
@@ -23,60 +54,81 @@ def unit(target: str) -> str:
     return VARIABLES[resolve_scalar(target)[0]].units
 
 
-def case_scores(run: Run, store: Dataset, *, quiet: bool) -> pd.DataFrame:
-    """Score every case of every split.
+def case_scores(predictor: Predictor, cases: Dataset, *, quiet: bool) -> pd.DataFrame:
+    """Score every case of a view of a store.
 
     Parameters
     ----------
-    run : Run
-        The trained model.
-    store : Dataset
-        Every case of the store.
+    predictor : Predictor
+        What to score.
+    cases : Dataset
+        On what; one case is in memory at a time.
     quiet : bool
         Show no progress.
 
     Returns
     -------
     DataFrame
-        One row a case and target: ``case_id``, ``design_id``, ``split``, ``nodes``, ``target``,
-        ``unit`` and the metrics of `pipelines.metrics`.
+        One row a case, target and region: ``case_id``, ``design_id``, ``split``, ``nodes`` and ``max_z``
+        (mm) of the case, ``target``, ``unit``, ``region`` and the metrics of `pipelines.metrics` over the
+        nodes of the region.  That is "all" nodes; where the store says which nodes lie on the surface also
+        those on the "surface" and in the "interior", unless there is none.
+
+    Raises
+    ------
+    StoreError
+        If the store lacks a variable, or is damaged.
     """
-    bar = tqdm(_cases(run, store), total=len(store), desc="evaluating", unit="case", disable=quiet)
-    return pd.DataFrame([row for rows in bar for row in rows])
+    assert not set(predictor.targets) & set(MESH_VARIABLES)
+    truths = (resolve_scalar(target)[0] for target in predictor.targets)
+    known = [SURFACE] if SURFACE in cases.variables else []
+    variables = tuple(dict.fromkeys(("points", *predictor.variables, *truths, *known)))
+    bar = tqdm(range(len(cases)), desc="evaluating", unit="case", disable=quiet)
+    return pd.DataFrame(
+        [row for position in bar for row in _rows(predictor, cases.read(position, variables))]
+    )
 
 
-def _cases(run: Run, store: Dataset) -> Iterator[list[dict[str, Any]]]:
-    assert not set(run.targets) & set(MESH_VARIABLES)
-    for split in SPLITS:
-        view = store.split(split)
-        for position in range(len(view)):
-            case = view.read(position, run.description.variables)
-            prediction, truth = run.predict(case), run.scaling.truth(case)
-            yield [
-                {
-                    "case_id": case.case_id,
-                    "design_id": case.design_id,
-                    "split": split,
-                    "nodes": case.node_count,
-                    "target": target,
-                    "unit": unit(target),
-                    **score(prediction[:, column], truth[:, column], target),
-                }
-                for column, target in enumerate(run.targets)
-            ]
+def _rows(predictor: Predictor, case: Case) -> Iterator[dict[str, Any]]:
+    prediction = predictor.predict(case)
+    regions = list(_regions(case))
+    for column, target in enumerate(predictor.targets):
+        truth = case.scalar(target)
+        for region, nodes in regions:
+            yield {
+                "case_id": case.case_id,
+                "design_id": case.design_id,
+                "split": case.split,
+                "nodes": case.node_count,
+                "max_z": float(case.points[:, 2].max()),
+                "target": target,
+                "unit": unit(target),
+                "region": region,
+                **score(prediction[nodes, column], truth[nodes], target),
+            }
+
+
+def _regions(case: Case) -> Iterator[tuple[str, slice | NDArray[np.bool_]]]:
+    """Yield the name and the nodes of each region that has any."""
+    yield "all", slice(None)
+    if SURFACE in case.variables:
+        on_surface = case.variables[SURFACE].astype(bool)
+        for region, nodes in (("surface", on_surface), ("interior", ~on_surface)):
+            if nodes.any():
+                yield region, nodes
 
 
 def summary(scores: pd.DataFrame) -> dict[str, Any]:
     """Mean and median over cases, ``{target: {"unit": ..., split: {"cases": n, "mean": ..., ...}}}``."""
-    described = ["case_id", "design_id", "split", "nodes", "target", "unit"]
+    whole = scores[scores["region"] == "all"]
     result: dict[str, Any] = {}
-    for target, of_target in scores.groupby("target", sort=False):
+    for target, of_target in whole.groupby("target", sort=False):
         result[str(target)] = {"unit": unit(str(target))}
+        metrics = [name for name in COLUMNS if name != "published_relative_l2" or target == PUBLISHED_TARGET]
         for split, group in of_target.groupby("split", sort=False):
-            others = [] if target == PUBLISHED_TARGET else ["published_relative_l2"]
-            metrics = group.drop(columns=[*described, *others], errors="ignore")
             cases = [
-                {str(name): float(value) for name, value in row.items()} for row in metrics.to_dict("records")
+                {str(name): float(value) for name, value in row.items()}
+                for row in group[metrics].to_dict("records")
             ]
             result[str(target)][str(split)] = {"cases": len(cases), **summarize(cases)}
     return result
@@ -97,7 +149,7 @@ def evaluate_and_report(run: Run, store: Dataset, *, quiet: bool) -> None:
 
 def evaluate(run: Run, store: Dataset, *, quiet: bool) -> dict[str, Any]:
     """Score a run and write ``case_metrics.csv`` and ``metrics.json``; returns the latter."""
-    scores = case_scores(run, store, quiet=quiet)
+    scores = case_scores(Predictor.of_run(run), store, quiet=quiet)
     files.write_text(run.path / files.CASE_METRICS, scores.to_csv(index=False))
     metrics = {"epoch": run.epoch, "targets": summary(scores)}
     files.write_json(run.path / files.METRICS, metrics)

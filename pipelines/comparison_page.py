@@ -1,0 +1,137 @@
+"""A comparison as one HTML file that loads nothing, runs no script and may be passed on."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from lpbf_dataset import __version__
+from lpbf_dataset.report.markup import Html, element, join, section
+from lpbf_dataset.report.markup import table as html_table
+from pipelines.bootstrap import RESAMPLES
+from pipelines.comparison import notes
+from pipelines.comparison_figures import distribution, intervals
+from pipelines.comparison_tables import Estimate, group_tables, overview, ranked
+from pipelines.metrics import PUBLISHED_MEAN, PUBLISHED_STD
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from lpbf_dataset.report.markup import Section
+    from pipelines.comparison import Entry
+    from pipelines.comparison_tables import Cell, Table
+
+_TITLE = "LPBF surrogates compared"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_STYLE = """
+td { overflow-wrap: break-word; }
+td small { display: block; color: var(--muted); }
+table { margin-bottom: 0.5rem; }
+"""
+_DEFINITIONS = (
+    ("relative L2", "‖prediction - truth‖ / ‖truth‖ over the nodes of a case, in physical units"),
+    ("R2", "1 - squared error / squared deviation of the truth from its mean over the nodes of the case"),
+    ("MAE, P95 error, max error", "mean, 95th percentile and maximum of |prediction - truth| over the nodes"),
+    (
+        "published_relative_l2",
+        "not a physical error, but what the published LPBF figures are: their code decodes the target with a "
+        f"random affine map, ‖s (prediction - truth)‖ / ‖s truth + m‖ with s = {PUBLISHED_STD} and "
+        f"m = {PUBLISHED_MEAN}",
+    ),
+    (
+        "interval",
+        f"95 % percentile bootstrap interval of the mean over cases, {RESAMPLES} resamples of whole designs: "
+        "bodies of one design resemble each other",
+    ),
+    (
+        "sibling or duplicate in train",
+        "a body of the same design, or one of nearly the same shape, is among the training cases",
+    ),
+    ("surface nodes, interior nodes", "the same metrics over these nodes of each case alone"),
+)
+
+
+def page(entries: Sequence[Entry], comparison: pd.DataFrame) -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        What was compared.
+    comparison : DataFrame
+        As `pipelines.comparison.compare` makes it of them.
+
+    Returns
+    -------
+    str
+        The same comparison gives the same page.
+    """
+    sections = [_target(entries, comparison, str(target)) for target in comparison["target"].unique()]
+    sections.append(section("What the columns mean", "definitions", html_table(("", ""), _DEFINITIONS)))
+    sections.append(_provenance(entries))
+    style = files("lpbf_dataset.report").joinpath("page.css").read_text(encoding="utf-8") + _STYLE
+    head = join(
+        (
+            Html('<meta charset="utf-8">'),
+            Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
+            Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            element("title", _TITLE),
+            element("style", Html(style)),
+        )
+    )
+    body = element(
+        "body",
+        element(
+            "header", element("h1", _TITLE), element("p", f"lpbf-toolkit {__version__}", class_="subtitle")
+        ),
+        *(element("p", note, class_="warning") for note in notes(entries)),
+        element("nav", *(element("a", part.title, href=f"#{part.anchor}") for part in sections)),
+        element("main", *(part.html() for part in sections)),
+    )
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n{body}</html>\n'
+
+
+def _target(entries: Sequence[Entry], comparison: pd.DataFrame, target: str) -> Section:
+    overall = overview(comparison, target)
+    order = ranked(comparison, target)
+    by_name = {entry.name: entry for entry in entries}
+    column = overall.headers.index("relative L2")
+    estimates = [row[column] for row in overall.rows]
+    parts = [
+        _table(overall),
+        intervals(order, [estimate for estimate in estimates if isinstance(estimate, Estimate)]),
+        element("h3", "Share of the cases below an error"),
+        distribution([by_name[name] for name in order], target),
+    ]
+    for table in group_tables(comparison, target):
+        parts += [element("h3", table.title), _table(table)]
+    return section(overall.title, target, *parts)
+
+
+def _table(table: Table) -> Html:
+    rows = [[_cell(cell, counted=table.counted) for cell in row] for row in table.rows]
+    return html_table(table.headers, rows, numeric=range(table.texts, len(table.headers)))
+
+
+def _cell(cell: Cell, *, counted: bool) -> str:
+    if not isinstance(cell, Estimate):
+        return cell
+    return join((cell.value, element("small", cell.details(counted=counted))))
+
+
+def _provenance(entries: Sequence[Entry]) -> Section:
+    headers = ("run", "model", "scored on", "split by", "cases", "designs")
+    rows = (
+        (
+            entry.name,
+            entry.model,
+            entry.data,
+            entry.split_method,
+            f"{len(entry.cases)} {entry.split}",
+            str(entry.scores["design_id"].nunique()),
+        )
+        for entry in entries
+    )
+    return section("What was compared", "runs", html_table(headers, rows, numeric=(5,)))
