@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpbf_dataset.report.svg import INK, MUTED, SERIES, canvas, figure_legend, inline
+from lpbf_dataset.report.svg import INK, MUTED, SERIES, canvas, figure_legend, inline, logarithmic_x
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from lpbf_dataset.report.markup import Html
     from pipelines.comparison import Entry
@@ -35,28 +37,25 @@ def intervals(names: Sequence[str], estimates: Sequence[Estimate]) -> Html:
 
 def distribution(entries: Sequence[Entry], target: str) -> Html:
     """Draw the share of the cases whose relative L2 error is below a value, a curve for each run."""
+    errors = {entry.name: _relative_errors(entry, target) for entry in entries}
     with canvas(7.4, 3.1) as axes:
-        for index, entry in enumerate(entries):
-            scores = entry.scores
-            chosen = scores[(scores["target"] == target) & (scores["region"] == "all")]["relative_l2"]
-            errors = np.sort(chosen[np.isfinite(chosen)])
-            if not len(errors):
-                continue
-            shares = np.arange(1, len(errors) + 1) / len(chosen)
-            # From the axis up to the first case.
-            axes.step(
-                np.concatenate([errors[:1], errors]),
-                np.concatenate([[0.0], shares]),
-                where="post",
+        for index, (name, values) in enumerate(errors.items()):
+            axes.ecdf(
+                values,
                 color=SERIES[index % len(SERIES)],
                 linestyle=_DASHES[index // len(SERIES) % len(_DASHES)],
-                label=entry.name,
+                label=name,
             )
-        axes.set(
-            xscale="log", xlabel="relative L2 error of a case", ylabel="share of the cases", ylim=(0, 1.02)
-        )
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter("")
+        axes.set(xlabel="relative L2 error of a case", ylabel="share of the cases", ylim=(0, 1.02))
+        if any(((values > 0) & np.isfinite(values)).any() for values in errors.values()):
+            logarithmic_x(axes)
         axes.grid(visible=True, which="both", color=MUTED, alpha=0.25, linewidth=0.6)
         figure_legend(axes)
         return inline(axes, f"Distribution of the relative L2 error of {target} over the cases")
+
+
+def _relative_errors(entry: Entry, target: str) -> NDArray[np.float64]:
+    """Error of each case, infinite where it cannot be computed: then the curve does not reach one."""
+    scores = entry.scores
+    chosen = scores[(scores["target"] == target) & (scores["region"] == "all")]["relative_l2"]
+    return chosen.fillna(np.inf).to_numpy(dtype=np.float64)

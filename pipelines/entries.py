@@ -139,7 +139,7 @@ def _cases(store: Dataset, split: Split) -> Dataset:
     cases = store.split(split)
     if not len(cases):
         held = ", ".join(f"{len(store.split(other))} {other}" for other in ("train", "val", "test"))
-        raise UserError(f"{store.location} has no {split} cases but {held}; choose others with --split")
+        raise UserError(f"{store.location} has no {split} cases ({held}); choose others with --split")
     return cases
 
 

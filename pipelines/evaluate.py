@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,18 +45,24 @@ def build_parser() -> ArgumentParser:
         "case_metrics.parquet in the output folder.",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
-    parser.add_argument("runs", nargs="*", type=str, default=[], help="folders that lpbf-train wrote")
+    parser.add_argument(
+        "runs",
+        nargs="*",
+        type=str,
+        default=argparse.SUPPRESS,  # or none on the command line would override those of --config
+        help="folders that lpbf-train wrote",
+    )
     parser.add_argument("--data", type=str, help="store to score on (default: the one a run was trained on)")
     parser.add_argument("-o", "--output", type=Path, default=Path("comparison"), help="folder of the results")
     parser.add_argument("--split", choices=SPLITS, default="test", help="whose cases to score on")
     parser.add_argument(
         "--predictions",
-        action="append",
+        nargs="+",
         type=str,
         default=[],
         metavar="PATH",
         help="predictions for the store of --data, in its units: a Zarr group with arrays "
-        "<case id>/<target>, a folder of <case id>.npz with arrays <target>, or one NPZ; may be repeated",
+        "<case id>/<target>, a folder of <case id>.npz with arrays <target>, or one NPZ",
     )
     add_verbosity(parser)
     return parser
@@ -65,7 +72,8 @@ def run(arguments: list[str] | None) -> int:
     """Run the command; returns its exit code."""
     options = build_parser().parse_args(arguments)
     set_verbosity(options)
-    if not options.runs and not options.predictions:
+    runs: list[str] = options.get("runs") or []
+    if not runs and not options.predictions:
         raise UserError("name the folder of a run, or --predictions PATH; lpbf-evaluate --help tells more")
     if options.predictions and options.data is None:
         raise UserError("--predictions needs the store that they are for: --data STORE")
@@ -73,7 +81,7 @@ def run(arguments: list[str] | None) -> int:
         raise UserError(f"{options.output} is no folder; choose another one by -o")
     # Rather now than after hours of work.
     options.output.mkdir(parents=True, exist_ok=True)
-    entries, failures = score_all(options)
+    entries, failures = score_all(runs, options)
     if not entries:
         return EXIT_USAGE
     comparison = compare(entries)
@@ -84,9 +92,9 @@ def run(arguments: list[str] | None) -> int:
     return EXIT_INCOMPLETE if failures else 0
 
 
-def score_all(options: Namespace) -> tuple[list[Entry], int]:
+def score_all(runs: Sequence[str], options: Namespace) -> tuple[list[Entry], int]:
     """Score whatever can be scored; tell of what cannot in a line each, and count it."""
-    jobs: list[tuple[str, Callable[..., Entry]]] = [(path, run_entry) for path in options.runs]
+    jobs: list[tuple[str, Callable[..., Entry]]] = [(path, run_entry) for path in runs]
     jobs += [(path, predictions_entry) for path in options.predictions]
     names = distinct_names([path for path, _ in jobs])
     entries: list[Entry] = []

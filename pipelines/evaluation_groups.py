@@ -12,8 +12,6 @@ from lpbf_dataset.curation.leakage import find_leakage
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from numpy.typing import NDArray
-
     from lpbf_dataset.schema import Split
     from lpbf_dataset.store.reader import Dataset
 
@@ -100,18 +98,12 @@ def leaking_cases(cases: Dataset, training: Dataset) -> set[str]:
     seen = tested.index.isin(trained.index)
     siblings = tested["design_id"].isin(trained["design_id"])
     leaking = set(tested.index[seen | siblings])
-    descriptors = cases.shape_descriptors(), training.shape_descriptors()
-    if all(descriptors):
-        leaking |= _duplicates(tested[~seen], trained, {**descriptors[1], **descriptors[0]})
+    shapes, training_shapes = cases.shape_descriptors(), training.shape_descriptors()
+    if shapes and training_shapes:
+        # Stores may give the same id to different parts, so rows rather than ids tell which is whose.
+        unseen = tested[~seen]
+        table = pd.concat([unseen, trained]).reset_index(names="case_id")
+        splits: dict[str, Split] = dict.fromkeys(trained.index, "train") | dict.fromkeys(unseen.index, "test")
+        rows = [*(shapes[case_id] for case_id in unseen.index), *training_shapes.values()]
+        leaking |= set(find_leakage(table, splits, np.array(rows)).duplicates["case_id"])
     return leaking
-
-
-def _duplicates(
-    tested: pd.DataFrame, trained: pd.DataFrame, descriptors: dict[str, NDArray[np.float64]]
-) -> set[str]:
-    table = pd.concat([tested, trained]).reset_index(names="case_id")
-    splits: dict[str, Split] = {
-        **dict.fromkeys(trained.index, "train"),
-        **dict.fromkeys(tested.index, "test"),
-    }
-    return set(find_leakage(table, splits, descriptors).duplicates["case_id"])

@@ -210,16 +210,20 @@ class ZarrContainer:
         label = f"{self._location}/{case_id}/{name}"
         with reporting(f"cannot read {label}"):
             array = self._groups[case_id][name]
-            assert isinstance(array, zarr.Array)
-            if array.dtype.kind not in "biuf":
-                raise PredictionsError(f"{label}: holds {array.dtype}, not numbers")
-            _check_shape(label, array.shape, shape)
-            chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
-            if chunk_bytes > MAX_FILE_BYTES:
-                raise PredictionsError(
-                    f"{label}: chunks of {chunk_bytes} bytes; at most {MAX_FILE_BYTES} are read"
-                )
-            return np.asarray(array[...])
+        assert isinstance(array, zarr.Array)
+        if array.dtype.kind not in "biuf":
+            raise PredictionsError(f"{label}: holds {array.dtype}, not numbers")
+        _check_shape(label, array.shape, shape)
+        chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
+        if chunk_bytes > MAX_FILE_BYTES:
+            raise PredictionsError(
+                f"{label}: chunks of {chunk_bytes} bytes; at most {MAX_FILE_BYTES} are read"
+            )
+        try:
+            with reporting(f"cannot read {label}"):
+                return np.asarray(array[...])
+        except RuntimeError as error:  # of a codec
+            raise PredictionsError(f"{label} is damaged: {' '.join(str(error).split())}") from error
 
 
 def _open(path: str) -> Container:
