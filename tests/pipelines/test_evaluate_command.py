@@ -124,6 +124,7 @@ def test_the_same_comparison_gives_the_same_files(evaluated, copied, tmp_path):
 
 
 def test_metrics_are_kept_in_the_run_and_not_computed_twice(evaluated, copied, monkeypatch):
+    (copied / "case_metrics.parquet").unlink(missing_ok=True)
     assert evaluated(copied).code == 0
     assert evaluated(copied, "--split=val").code == 0
     kept = pd.read_parquet(copied / "case_metrics.parquet")
@@ -138,7 +139,7 @@ def test_metrics_of_other_weights_are_not_taken(evaluated, copied, finished, tmp
     before = comparison(tmp_path)["mean"].iloc[0]
     # The weights of the last epoch in the place of the best.
     shutil.copy(finished / "checkpoints" / "last.ckpt", copied / "checkpoints" / "best.ckpt")
-    kept = pd.read_parquet(copied / "case_metrics.parquet")
+    kept = pd.read_parquet(copied / "case_metrics.parquet").query("split == 'test'")
     assert evaluated(copied, "-q").code == 0
     run = Run.open(copied)
     expected = case_scores(Predictor.of_run(run), run.dataset().test, quiet=True)["relative_l2"].item()
@@ -147,6 +148,7 @@ def test_metrics_of_other_weights_are_not_taken(evaluated, copied, finished, tmp
 
 
 def test_another_store_has_its_own_leakage_and_regions(evaluated, copied, surfaced, tmp_path):
+    (copied / "case_metrics.parquet").unlink(missing_ok=True)
     outcome = evaluated(copied, "--data", surfaced)
     assert outcome.code == 0, outcome.err
     found = comparison(tmp_path).set_index(["group", "level"])
