@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import lpbf_dataset as lpbf
+from lpbf_dataset.store.layout import StoreError
 from pipelines.case_metrics import FILE_NAME, evaluation_key, read_case_metrics, write_case_metrics
 from pipelines.comparison import Entry
 from pipelines.console import UserError
@@ -90,7 +91,7 @@ def _entry_on_other_store(run: Run, name: str, store: Dataset, split: Split, *, 
     scores = case_scores(Predictor.of_run(run), cases, quiet=quiet)
     try:
         training = run.dataset().train
-    except ValueError as error:
+    except (UserError, StoreError) as error:  # it moved, or is another one by now
         note = f"Whether {name} was trained on parts like those it is scored on is not known: {error}."
         return _entry(name, run.description.model, cases, split, scores, None, (note,))
     return _entry(name, run.description.model, cases, split, scores, training)
