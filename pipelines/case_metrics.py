@@ -17,8 +17,6 @@ from pipelines import files
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILE_NAME = "case_metrics.parquet"
-
 _KEY = b"lpbf_evaluation"
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 import lpbf_dataset as lpbf
 from lpbf_dataset.store.layout import StoreError
-from pipelines.case_metrics import FILE_NAME, evaluation_key, read_case_metrics, write_case_metrics
+from pipelines import files
+from pipelines.case_metrics import evaluation_key, read_case_metrics, write_case_metrics
 from pipelines.comparison import Entry
 from pipelines.console import UserError
 from pipelines.evaluation import Predictor, case_scores
@@ -30,8 +31,8 @@ logger = logging.getLogger(__name__)
 def run_entry(path: str, name: str, data: str | None, split: Split, *, quiet: bool) -> Entry:
     """Score a run.
 
-    On the store that it was trained on, its metrics are kept in the run folder, in `FILE_NAME`, and taken
-    from there the next time unless checkpoints, store or toolkit are others.
+    On the store that it was trained on, its metrics are kept in the run folder, in `files.CASE_METRICS`,
+    and taken from there the next time unless checkpoints, store or toolkit are others.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def _entry_on_own_store(run: Run, name: str, store: Dataset, split: Split, *, qu
     from pipelines.environment import store_fingerprint
 
     cases = _cases(store, split)
-    path = run.path / FILE_NAME
+    path = run.path / files.CASE_METRICS
     key = evaluation_key(run.path, store_fingerprint(store))
     stored = read_case_metrics(path, key)
     scores = stored[stored["split"] == split]

@@ -12,7 +12,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 
 from lpbf_dataset.schema import SPLITS
 from pipelines import files
-from pipelines.case_metrics import FILE_NAME, write_case_metrics
+from pipelines.case_metrics import write_case_metrics
 from pipelines.comparison import compare, notes
 from pipelines.comparison_latex import latex
 from pipelines.comparison_page import page
@@ -88,7 +88,7 @@ def run(arguments: list[str] | None) -> int:
     write_comparison(entries, comparison, options.output)
     if not options.quiet:
         print_comparison(entries, comparison)
-        print(f"\nwrote comparison.html, .tex, .csv and {FILE_NAME} to {options.output}")
+        print(f"\nwrote comparison.html, .tex, .csv and {files.CASE_METRICS} to {options.output}")
     return EXIT_INCOMPLETE if failures else 0
 
 
@@ -115,7 +115,7 @@ def write_comparison(entries: Sequence[Entry], comparison: pd.DataFrame, folder:
     files.write_text(folder / "comparison.tex", latex(comparison))
     files.write_text(folder / "comparison.csv", comparison.to_csv(index=False))
     scores = [entry.scores.assign(run=entry.name, data=entry.data) for entry in entries]
-    write_case_metrics(folder / FILE_NAME, pd.concat(scores))
+    write_case_metrics(folder / files.CASE_METRICS, pd.concat(scores))
 
 
 def print_comparison(entries: Sequence[Entry], comparison: pd.DataFrame) -> None:

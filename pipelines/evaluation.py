@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from lpbf_dataset.schema import MESH_VARIABLES, SPLITS, VARIABLES, resolve_scalar
 from pipelines import files
+from pipelines.case_metrics import evaluation_key, write_case_metrics
 from pipelines.metrics import PUBLISHED_TARGET, score, summarize
 
 if TYPE_CHECKING:
@@ -148,9 +149,13 @@ def evaluate_and_report(run: Run, store: Dataset, *, quiet: bool) -> None:
 
 
 def evaluate(run: Run, store: Dataset, *, quiet: bool) -> dict[str, Any]:
-    """Score a run and write ``case_metrics.csv`` and ``metrics.json``; returns the latter."""
+    """Score a run and write ``case_metrics.parquet`` and ``metrics.json``; returns the latter."""
+    # It imports PyTorch, and predictions made elsewhere do not need it.
+    from pipelines.environment import store_fingerprint
+
     scores = case_scores(Predictor.of_run(run), store, quiet=quiet)
-    files.write_text(run.path / files.CASE_METRICS, scores.to_csv(index=False))
+    key = evaluation_key(run.path, store_fingerprint(store))
+    write_case_metrics(run.path / files.CASE_METRICS, scores, key)
     metrics = {"epoch": run.epoch, "targets": summary(scores)}
     files.write_json(run.path / files.METRICS, metrics)
     return metrics

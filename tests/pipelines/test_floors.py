@@ -57,7 +57,7 @@ def test_a_run_of_a_floor_is_like_any_other(floor, command, store, tmp_path):
         1,
         1,
     ]
-    cases = pd.read_csv(run / "case_metrics.csv")
+    cases = pd.read_parquet(run / "case_metrics.parquet")
     case = opened.dataset()["e"]
     error = np.linalg.norm(opened.predict(case)[:, 2] - case.displacement[:, 2])
     scored = cases[(cases["case_id"] == "e") & (cases["target"] == "displacement_z")]["relative_l2"].item()
@@ -66,7 +66,7 @@ def test_a_run_of_a_floor_is_like_any_other(floor, command, store, tmp_path):
         "config.yaml",
         "environment.json",
         "metrics.json",
-        "case_metrics.csv",
+        "case_metrics.parquet",
         str(TRAINING_NODES),
     }
 
@@ -139,7 +139,8 @@ def test_the_seed_decides_which_nodes(cases, description):
 def test_the_stored_configuration_repeats_the_run(fitted, command, tmp_path):
     again = tmp_path / "again"
     assert command("knn", "--config", fitted / "config.yaml", "-o", again, "-q").code == 0
-    assert (again / "case_metrics.csv").read_text() == (fitted / "case_metrics.csv").read_text()
+    scores = (pd.read_parquet(run / "case_metrics.parquet") for run in (fitted, again))
+    pd.testing.assert_frame_equal(*scores)
 
 
 def test_a_finished_run_says_so(fitted, command):

@@ -46,7 +46,7 @@ def test_a_run_folder_is_complete(finished):
         "environment.json",
         "metrics.csv",
         "metrics.json",
-        "case_metrics.csv",
+        "case_metrics.parquet",
         "loss.png",
         "checkpoints/last.ckpt",
         "checkpoints/best.ckpt",
@@ -60,7 +60,7 @@ def test_metrics_of_every_split(finished):
     targets = json.loads((finished / "metrics.json").read_text())["targets"]
     assert targets["displacement_z"]["unit"] == "mm"
     assert [targets["displacement_z"][split]["cases"] for split in ("train", "val", "test")] == [3, 1, 1]
-    cases = pd.read_csv(finished / "case_metrics.csv")
+    cases = pd.read_parquet(finished / "case_metrics.parquet")
     assert list(cases["case_id"]) == list("abcde")
     mean = cases[cases["split"] == "train"]["relative_l2"].mean()
     assert targets["displacement_z"]["train"]["mean"]["relative_l2"] == pytest.approx(mean)
@@ -71,7 +71,8 @@ def test_the_stored_configuration_repeats_the_run(finished, command, tmp_path):
     again = tmp_path / "again"
     assert command("flare", "--config", finished / "config.yaml", "-o", again, "-q").code == 0
     assert history(again) == history(finished)
-    assert (again / "case_metrics.csv").read_text() == (finished / "case_metrics.csv").read_text()
+    scores = (pd.read_parquet(run / "case_metrics.parquet") for run in (finished, again))
+    pd.testing.assert_frame_equal(*scores)
 
 
 def test_another_seed_is_another_run(finished, command, tmp_path):
@@ -189,8 +190,8 @@ def test_a_resumed_training_equals_an_uninterrupted_one(interval, command, store
             torch.testing.assert_close(got[part][name], value, rtol=1e-6, atol=1e-8)
     assert got["lr_schedulers"] == expected["lr_schedulers"]
     np.testing.assert_allclose(
-        pd.read_csv(resumed / "case_metrics.csv")["relative_l2"],
-        pd.read_csv(straight / "case_metrics.csv")["relative_l2"],
+        pd.read_parquet(resumed / "case_metrics.parquet")["relative_l2"],
+        pd.read_parquet(straight / "case_metrics.parquet")["relative_l2"],
         rtol=1e-5,
     )
 
@@ -334,7 +335,7 @@ def test_two_devices(make_store, tmp_path):
     assert done.returncode == 0, done.stderr
     assert [row["step"] for row in history(run)] == [2, 4]
     assert done.stdout.count("displacement_z [mm]") == 2
-    assert list(pd.read_csv(run / "case_metrics.csv")["case_id"]) == list("abcde")
+    assert list(pd.read_parquet(run / "case_metrics.parquet")["case_id"]) == list("abcde")
 
 
 def test_the_schedule_and_the_optimiser_are_those_asked_for(command, store, tmp_path):
