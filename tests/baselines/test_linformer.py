@@ -59,3 +59,24 @@ def test_one_projection_for_all_blocks() -> None:
         for k in (8, 16)
     ]
     assert sizes[1] - sizes[0] == 8 * 1024
+
+
+def test_attention_agrees_with_the_linformer_package() -> None:
+    """A case with as many nodes as the projection has places, its nodes in the order of the curve."""
+    package = pytest.importorskip("linformer.linformer", reason="the package linformer is not installed")
+    torch.manual_seed(0)
+    theirs = package.LinformerSelfAttention(12, seq_len=9, k=4, heads=3).double()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter)
+    # Ours has one projection for keys and values.
+    theirs.proj_v = theirs.proj_k
+    ours = LinformerAttention(12, 3).double()
+    ours.q_proj.load_state_dict(theirs.to_q.state_dict())
+    ours.kv_proj.load_state_dict({"weight": torch.cat([theirs.to_k.weight, theirs.to_v.weight])})
+    ours.out_proj.load_state_dict(theirs.to_out.state_dict())
+
+    x_BNC = torch.randn(2, 9, 12, dtype=torch.float64)
+    x_BNC = x_BNC.gather(1, curve_order(x_BNC)[..., None].expand_as(x_BNC))
+    assert_close(
+        ours(x_BNC, find_places(x_BNC, None, 9), theirs.proj_k.T), theirs(x_BNC), rtol=1e-6, atol=1e-6
+    )
