@@ -6,31 +6,19 @@ Shape suffixes: B cases, N nodes or other keys, M queries, C channels, H heads, 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 WEIGHT_STD = 0.02
 """Standard deviation of initial weights (published LPBF experiments, vpuri3/FLARE.py)."""
-
-
-def check_sizes(config: object, *names: str) -> None:
-    """Raise ValueError unless the fields of these names are positive integers."""
-    for name in names:
-        value = getattr(config, name)
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{name} must be a positive integer, not {value!r}")
-
-
-def check_heads(channels: int, num_heads: int) -> None:
-    """Raise ValueError unless the heads share the channels equally."""
-    if channels % num_heads:
-        raise ValueError(f"channels must be a multiple of num_heads, but {channels} is none of {num_heads}")
 
 
 def linear(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Linear:
@@ -83,6 +71,8 @@ class SelfAttention(nn.Module):
         Divides `channels`.
     """
 
+    attend: ClassVar[Callable[..., Tensor]] = staticmethod(attend)
+
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
@@ -92,7 +82,7 @@ class SelfAttention(nn.Module):
     def forward(self, x_BNC: Tensor, mask_BN: Tensor | None = None) -> Tensor:
         """Map (B, N, C) to (B, N, C); `mask_BN` as of `attend`."""
         q, k, v = (split_heads(t, self.num_heads) for t in self.qkv_proj(x_BNC).chunk(3, dim=-1))
-        y_BNC: Tensor = self.out_proj(join_heads(attend(q, k, v, mask_BN)))
+        y_BNC: Tensor = self.out_proj(join_heads(self.attend(q, k, v, mask_BN)))
         return y_BNC
 
 

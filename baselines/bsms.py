@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
+from baselines.checks import check_sizes
 from baselines.convention import EDGE_FEATURES, check_batch, check_edges, check_levels, zero_padding
 from baselines.entry import ModelEntry
 from baselines.messages import sum_received
@@ -60,9 +61,7 @@ class BSMSConfig:
     recompute: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if name != "recompute" and (type(value) is not int or value < 1):
-                raise ValueError(f"{name} must be a positive integer, not {value!r}")
+        check_sizes(self, "in_channels", "out_channels", "channels", "num_levels", "hidden_layers")
 
 
 class BSMS(nn.Module):

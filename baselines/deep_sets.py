@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from baselines.blocks import check_sizes
+from baselines.checks import check_sizes
 from baselines.convention import check_batch, zero_padding
 from baselines.entry import ModelEntry
 

@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from baselines.checks import check_sizes
 from baselines.convention import check_batch
 from baselines.entry import ModelEntry
 
@@ -49,7 +50,7 @@ class MeanFieldConfig:
     out_channels: int
 
     def __post_init__(self) -> None:
-        _check_positive_integers(in_channels=self.in_channels, out_channels=self.out_channels)
+        check_sizes(self, "in_channels", "out_channels")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class NearestNeighborsConfig:
     neighbors: int = 5
 
     def __post_init__(self) -> None:
-        _check_positive_integers(**vars(self))
+        check_sizes(self, *vars(self))
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class BoostedTreesConfig:
     learning_rate: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_positive_integers(**{k: v for k, v in vars(self).items() if k != "learning_rate"})
+        check_sizes(self, *(name for name in vars(self) if name != "learning_rate"))
         if self.leaves < 2:
             raise ValueError(f"leaves must be at least 2, not {self.leaves}")
         if not 0 < self.learning_rate <= 1:
@@ -230,12 +231,6 @@ class BoostedTrees(Floor):
     def predict(self, inputs_AC: Array) -> NDArray[np.floating]:
         """Predict each target by its trees."""
         return np.stack([regressor.predict(inputs_AC) for regressor in self._regressors], axis=1)
-
-
-def _check_positive_integers(**options: object) -> None:
-    for name, value in options.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{name} must be a positive integer, not {value!r}")
 
 
 _LICENCE = "BSD-3-Clause, scikit-learn.org"

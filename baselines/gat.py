@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import elu
 
+from baselines.checks import check_sizes
 from baselines.convention import EDGE_FEATURES, MeshEdges, check_batch, check_edges, zero_padding
 from baselines.entry import ModelEntry
 
@@ -54,10 +55,7 @@ class GATConfig:
     num_layers: int = 3
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{field.name} must be a positive integer, not {value!r}")
+        check_sizes(self, *(field.name for field in fields(self)))
         if self.channels % self.num_heads:
             raise ValueError(f"num_heads={self.num_heads} must divide channels={self.channels}")
 

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu
 
-from baselines.blocks import MLP, check_heads, check_sizes, join_heads, linear, split_heads
+from baselines.blocks import MLP, join_heads, linear, split_heads
+from baselines.checks import check_heads, check_sizes
 from baselines.convention import check_batch, zero_padding
 from baselines.entry import ModelEntry
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from baselines.checks import check_sizes
 from baselines.convention import check_batch, check_edges, zero_padding
 from baselines.entry import ModelEntry
 
@@ -51,10 +52,7 @@ class GraphSAGEConfig:
     num_layers: int = 3
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{field.name} must be a positive integer, not {value!r}")
+        check_sizes(self, *(field.name for field in fields(self)))
 
 
 class GraphSAGE(nn.Module):

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import elu
 
+from baselines.checks import check_sizes
 from baselines.convention import check_batch, check_edges
 from baselines.entry import ModelEntry
 from baselines.graph_levels import at_least_float32, top_share, two_hops, with_loops
@@ -53,10 +54,7 @@ class GraphUNetConfig:
     pool_ratios: tuple[float, ...] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        for name in ("in_channels", "out_channels", "channels"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} must be a positive integer, not {value!r}")
+        check_sizes(self, "in_channels", "out_channels", "channels")
         ratios = self.pool_ratios
         if not ratios or any(type(ratio) not in (int, float) or not 0 < ratio <= 1 for ratio in ratios):
             raise ValueError(f"pool_ratios must be numbers above 0 and at most 1, not {ratios!r}")

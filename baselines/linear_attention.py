@@ -1,19 +1,17 @@
 """The linear transformer: a kernel in the place of softmax makes attention linear in the nodes.
 
-Shape suffixes: B cases, N nodes, C channels, H heads, D and E = C / H channels per head, O output channels.
+Shape suffixes: B cases, N nodes, H heads, D and E channels per head.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import nn
 from torch.nn.functional import elu
 
-from baselines.blocks import Block, ResidualMLP, join_heads, linear, split_heads
-from baselines.convention import check_batch, zero_padding
+from baselines.blocks import SelfAttention
 from baselines.entry import ModelEntry
-from baselines.transformer import TransformerConfig
+from baselines.transformer import Transformer, TransformerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,39 +52,14 @@ def linear_attention(q_BHND: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask_BN: Te
     return q_BHND @ context_BHDE / (total_BHN1 + EPSILON)
 
 
-class LinearAttention(nn.Module):
-    """Multi-head `linear_attention` of nodes to nodes.
+class LinearAttention(SelfAttention):
+    """Multi-head `linear_attention` of nodes to nodes; parameters as of `SelfAttention`."""
 
-    Parameters
-    ----------
-    channels : int
-        Width of input and output.
-    num_heads : int
-        Divides `channels`.
-    """
-
-    def __init__(self, channels: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv_proj = linear(channels, 3 * channels, bias=False)
-        self.out_proj = linear(channels, channels)
-
-    def forward(self, x_BNC: Tensor, mask_BN: Tensor | None = None) -> Tensor:
-        """Map (B, N, C) to (B, N, C); `mask_BN` as of `linear_attention`."""
-        q, k, v = (split_heads(t, self.num_heads) for t in self.qkv_proj(x_BNC).chunk(3, dim=-1))
-        y_BNC: Tensor = self.out_proj(join_heads(linear_attention(q, k, v, mask_BN)))
-        return y_BNC
+    attend = staticmethod(linear_attention)
 
 
-class LinearTransformer(nn.Module):
+class LinearTransformer(Transformer):
     """`baselines.transformer.Transformer` with linear in the place of softmax attention.
-
-    Follows `baselines.convention.FieldModel`.
-
-    Parameters
-    ----------
-    config : TransformerConfig
-        Size of the model.
 
     References
     ----------
@@ -94,28 +67,7 @@ class LinearTransformer(nn.Module):
     Attention", ICML 2020, arXiv 2006.16236.
     """
 
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.config = config
-        channels = config.channels
-        self.in_proj = ResidualMLP(config.in_channels, channels, channels)
-        self.blocks = nn.ModuleList(
-            [
-                Block(channels, LinearAttention(channels, config.num_heads), config.mlp_ratio)
-                for _ in range(config.num_blocks)
-            ]
-        )
-        self.out_proj = nn.Sequential(
-            nn.LayerNorm(channels), ResidualMLP(channels, channels, config.out_channels)
-        )
-
-    def forward(self, x_BNC: Tensor, mask_BN: Tensor | None = None) -> Tensor:
-        """Predict a field on the nodes of each case; see `baselines.convention.FieldModel`."""
-        check_batch(x_BNC, mask_BN, self.config.in_channels)
-        h_BNC = self.in_proj(zero_padding(x_BNC, mask_BN))
-        for block in self.blocks:
-            h_BNC = block(h_BNC, mask_BN)
-        return zero_padding(self.out_proj(h_BNC), mask_BN)
+    attention = LinearAttention
 
 
 ENTRY = ModelEntry(

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
-from baselines.blocks import (
-    Block,
-    ResidualMLP,
-    attend,
-    check_sizes,
-    join_heads,
-    linear,
-    split_heads,
-)
+from baselines.blocks import Block, ResidualMLP, attend, join_heads, linear, split_heads
+from baselines.checks import check_sizes
 from baselines.convention import check_batch, zero_padding
 from baselines.entry import ModelEntry
 from baselines.ordering import curve_order, node_counts

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from baselines.blocks import check_heads, check_sizes
+from baselines.checks import check_heads, check_sizes
 from baselines.convention import check_batch, zero_padding
 from baselines.entry import ModelEntry
 

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
+from baselines.checks import check_sizes
 from baselines.convention import EDGE_FEATURES, check_batch, check_edges, zero_padding
 from baselines.entry import ModelEntry
 from baselines.messages import sum_received
@@ -57,10 +58,7 @@ class MeshGraphNetConfig:
     def __post_init__(self) -> None:
         if type(self.recompute) is not bool:
             raise ValueError(f"recompute must be true or false, not {self.recompute!r}")
-        for name in (field.name for field in fields(self) if field.name != "recompute"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} must be a positive integer, not {value!r}")
+        check_sizes(self, *(field.name for field in fields(self) if field.name != "recompute"))
 
 
 class MeshGraphNet(nn.Module):

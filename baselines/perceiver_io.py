@@ -16,13 +16,12 @@ from baselines.blocks import (
     ResidualMLP,
     SelfAttention,
     attend,
-    check_heads,
-    check_sizes,
     join_heads,
     linear,
     make_latents,
     split_heads,
 )
+from baselines.checks import check_heads, check_sizes
 from baselines.convention import check_batch, zero_padding
 from baselines.entry import ModelEntry
 

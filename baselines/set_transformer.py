@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from baselines.blocks import CrossAttention, check_heads, check_sizes
+from baselines.blocks import CrossAttention
+from baselines.checks import check_heads, check_sizes
 from baselines.convention import check_batch, zero_padding
 from baselines.entry import ModelEntry
 

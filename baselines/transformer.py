@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from baselines.blocks import Block, ResidualMLP, SelfAttention, check_heads, check_sizes
+from baselines.blocks import Block, ResidualMLP, SelfAttention
+from baselines.checks import check_heads, check_sizes
 from baselines.convention import check_batch, zero_padding
 from baselines.entry import ModelEntry
 
@@ -73,6 +74,8 @@ class Transformer(nn.Module):
     arXiv 2002.04745; projections in and out as in vpuri3/FLARE.py.
     """
 
+    attention = SelfAttention
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
@@ -80,7 +83,7 @@ class Transformer(nn.Module):
         self.in_proj = ResidualMLP(config.in_channels, channels, channels)
         self.blocks = nn.ModuleList(
             [
-                Block(channels, SelfAttention(channels, config.num_heads), config.mlp_ratio)
+                Block(channels, self.attention(channels, config.num_heads), config.mlp_ratio)
                 for _ in range(config.num_blocks)
             ]
         )

@@ -17,17 +17,8 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, pad
 
-from baselines.blocks import (
-    MLP,
-    WEIGHT_STD,
-    Block,
-    CrossAttention,
-    SelfAttention,
-    check_heads,
-    check_sizes,
-    linear,
-    make_latents,
-)
+from baselines.blocks import MLP, WEIGHT_STD, Block, CrossAttention, SelfAttention, linear, make_latents
+from baselines.checks import check_heads, check_sizes
 from baselines.convention import check_batch, zero_padding
 from baselines.entry import ModelEntry
 from baselines.ordering import AXES, take_nodes

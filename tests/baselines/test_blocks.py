@@ -9,10 +9,10 @@ from baselines.blocks import (
     ResidualMLP,
     SelfAttention,
     attend,
-    check_heads,
     join_heads,
     split_heads,
 )
+from baselines.checks import check_heads
 
 
 def attend_slowly(q_MD: Tensor, k_ND: Tensor, v_ND: Tensor, mask_N: Tensor) -> Tensor:
