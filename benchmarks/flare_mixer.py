@@ -17,10 +17,10 @@ import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from peak_memory import peak_bytes
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -63,15 +63,6 @@ def step_seconds(function: Callable[..., Tensor], *inputs: Tensor) -> float:
     start = time.perf_counter()
     function(*inputs).sum().backward()
     return time.perf_counter() - start
-
-
-def peak_bytes() -> float:
-    """Most memory this process has held; NaN where the system does not tell (other than Linux)."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return math.nan
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return int(lines["VmHWM"].split()[0]) * 1024
 
 
 def measure(layer: str, nodes: int, repeats: int) -> tuple[float, float]:

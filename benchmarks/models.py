@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from scaling_measure import peak_bytes
+from peak_memory import peak_bytes
 from synthetic import FIELDS, SyntheticSource, machine
 
 from lpbf_dataset.build import Extraction, read_case

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from peak_memory import peak_bytes
 from scaling_layers import CHANNELS, LAYERS
 
 if TYPE_CHECKING:
@@ -77,14 +76,3 @@ def gpu_tick() -> torch.cuda.Event:
     event = torch.cuda.Event(enable_timing=True)
     event.record()
     return event
-
-
-def peak_bytes(device: str) -> float:
-    """Most memory this process has held; NaN for host memory where the system does not tell."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return math.nan
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return int(lines["VmHWM"].split()[0]) * 1024

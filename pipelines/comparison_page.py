@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from lpbf_dataset import __version__
-from lpbf_dataset.report.markup import Html, element, join, section
+from lpbf_dataset.report.markup import Html, document, element, join, section
 from lpbf_dataset.report.markup import table as html_table
 from pipelines.bootstrap import RESAMPLES
 from pipelines.comparison import notes
@@ -72,15 +72,6 @@ def page(entries: Sequence[Entry], comparison: pd.DataFrame) -> str:
     sections.append(section("What the columns mean", "definitions", html_table(("", ""), _DEFINITIONS)))
     sections.append(_provenance(entries))
     style = files("lpbf_dataset.report").joinpath("page.css").read_text(encoding="utf-8") + _STYLE
-    head = join(
-        (
-            Html('<meta charset="utf-8">'),
-            Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
-            Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-            element("title", _TITLE),
-            element("style", Html(style)),
-        )
-    )
     body = element(
         "body",
         element(
@@ -90,7 +81,7 @@ def page(entries: Sequence[Entry], comparison: pd.DataFrame) -> str:
         element("nav", *(element("a", part.title, href=f"#{part.anchor}") for part in sections)),
         element("main", *(part.html() for part in sections)),
     )
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n{body}</html>\n'
+    return document(_TITLE, _POLICY, Html(style), body)
 
 
 def _target(entries: Sequence[Entry], comparison: pd.DataFrame, target: str) -> Section:

@@ -62,6 +62,31 @@ def element(tag: str, *children: str, **attributes: str) -> Html:
     return Html(f"<{tag}{given}>{join(children)}</{tag}>")
 
 
+def document(title: str, policy: str, style: Html, body: Html) -> Html:
+    """Build a page.
+
+    Parameters
+    ----------
+    title : str
+        What the browser calls it.
+    policy : str
+        Content security policy.
+    style : Html
+        Style sheet.
+    body : Html
+        The ``body`` element.
+    """
+    head = element(
+        "head",
+        Html('<meta charset="utf-8">'),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        element("title", title),
+        element("style", style),
+    )
+    return Html(f'<!DOCTYPE html>\n<html lang="en">{head}\n{body}</html>\n')
+
+
 class Section(NamedTuple):
     """Part of a page with a heading that links can point at."""
 

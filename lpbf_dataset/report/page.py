@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lpbf_dataset.report.curation import known
 from lpbf_dataset.report.extremes import extremes_section
 from lpbf_dataset.report.listing import listing_section
-from lpbf_dataset.report.markup import Html, element, join, section, table
+from lpbf_dataset.report.markup import Html, document, element, section, table
 from lpbf_dataset.report.population import published_section, statistics_section
 from lpbf_dataset.report.selection import failures_section, funnel_section, sensitivity_section
 from lpbf_dataset.report.splitting import leakage_section, splits_section
@@ -53,15 +53,6 @@ def report_html(curation: Curation, thumbnails: Mapping[str, bytes] = _NO_THUMBN
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    head = join(
-        (
-            Html('<meta charset="utf-8">'),
-            Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
-            Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-            element("title", _TITLE),
-            element("style", style),
-        )
-    )
     links = (element("a", part.title, href=f"#{part.anchor}") for part in sections)
     body = element(
         "body",
@@ -70,7 +61,7 @@ def report_html(curation: Curation, thumbnails: Mapping[str, bytes] = _NO_THUMBN
         element("main", *(part.html() for part in sections)),
         element("script", script),
     )
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n{body}</html>\n'
+    return document(_TITLE, policy, style, body)
 
 
 def _resource(name: str) -> Html:
