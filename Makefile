@@ -8,7 +8,7 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/lpbf-build -o out/demo.zarr --count 7 --workers 2 --split-fractions '{train: 0.85, test: 0.15}'
 	rm -rf out/demo_run
-	$(BIN)/lpbf-train flare --data out/demo.zarr -o out/demo_run --preset tiny
+	$(BIN)/lpbf-train flare --data out/demo.zarr -o out/demo_run --recipe tiny
 	$(BIN)/lpbf-view out/demo.zarr --field displacement_z --screenshot out/demo_displacement_z.png
 	# One of the five parts it was trained on: five parts tell little about a sixth.
 	$(BIN)/lpbf-view out/demo_run --case overhang_000004_1 --screenshot out/demo_comparison.png

@@ -13,6 +13,7 @@ code  meaning
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import sys
@@ -20,7 +21,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from _typeshed import DataclassInstance
     from jsonargparse import ArgumentParser, Namespace
@@ -38,6 +39,7 @@ EXTRA_OF = {
     "torch": "train",
     "torch_geometric": "train",
     "lightning": "train",
+    "lion_pytorch": "train",
     "pyvista": "viz",
     "vtk": "viz",
     "h5py": "export",
@@ -113,6 +115,12 @@ def with_underscores(arguments: list[str]) -> list[str]:
         is_option = name.startswith("--") and len(name) > 2
         spelled.append(f"--{name[2:].replace('-', '_')}{equals}{value}" if is_option else argument)
     return spelled
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'epochs'?`` for an error about a name, or nothing if no known one is near."""
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def from_options(options_type: type[Options], parsed: Namespace) -> Options:

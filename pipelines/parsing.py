@@ -1,14 +1,13 @@
 """From the arguments of ``lpbf-train`` to what is asked for.
 
-From weakest to strongest, values come from: the preset (``--preset``, a file in ``pipelines/recipes``),
-YAML files (``--config``, a later one over an earlier one), options on the command line.  With
-``--resume``, the configuration stored in the run takes the place of the preset.  Floors have no presets.
+From weakest to strongest, values come from: the recipe (``--recipe``, see `pipelines.recipe`), YAML
+files (``--config``, a later one over an earlier one), options on the command line.  With ``--resume``,
+the configuration stored in the run takes the place of the recipe.  Floors have no recipes.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import glob
 from dataclasses import fields
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-from pipelines.console import UserError, add_verbosity
+from pipelines.console import UserError, add_verbosity, did_you_mean
 from pipelines.options import IN_CHANNELS, FitOptions, Job, OptionsT, TrainOptions, read_yaml
+from pipelines.recipe import DEFAULT_RECIPE, find_recipe, recipes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +25,7 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from baselines.entry import ModelEntry
-
-RECIPES = Path(__file__).parent / "recipes"
-PRESETS = tuple(sorted({path.name.partition(".")[0] for path in RECIPES.glob("*.yaml")}))
-"""``<preset>.yaml`` holds options of training, ``<preset>.<model>.yaml`` what is otherwise for one model."""
-
-DEFAULT_PRESET = "lpbf"
+    from pipelines.recipe import Recipes
 
 LISTS: dict[str, tuple[type, int | str, str]] = {
     "targets": (str, "+", "fields to predict"),
@@ -60,8 +55,8 @@ def _parse(entry: ModelEntry[Any], arguments: Sequence[str], options_type: type[
     try:
         configs, rest = _split_off_configs(arguments)
         given = [(Path(path), read_yaml(Path(path))) for path in configs]
-        presets = PRESETS if options_type is TrainOptions else ()
-        parser = _build_parser(entry, options_type, presets, _base_configs(entry.name, rest, given, presets))
+        recipes = recipes_of(entry.name) if options_type is TrainOptions else {}
+        parser = _build_parser(entry, options_type, recipes, _base_configs(entry.name, rest, given, recipes))
         for path, values in given:
             _check_keys(path, values, parser)
         # First the files, so that options win wherever they stand.
@@ -75,11 +70,11 @@ def _parse(entry: ModelEntry[Any], arguments: Sequence[str], options_type: type[
 def _build_parser(
     entry: ModelEntry[Any],
     options_type: type[OptionsT],
-    presets: Sequence[str],
+    recipes: Recipes,
     defaults: Sequence[Path],
 ) -> ArgumentParser:
     """Return the options of ``lpbf-train`` for one model, with defaults from YAML files."""
-    weakest = "the preset" if presets else "defaults"
+    weakest = "the recipe" if recipes else "defaults"
     parser = ArgumentParser(
         prog=f"lpbf-train {entry.name}",
         description=(
@@ -91,8 +86,8 @@ def _build_parser(
         allow_abbrev=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options; may be repeated")
-    if presets:
-        parser.add_argument("--preset", choices=presets, default=DEFAULT_PRESET, help="recipe to start from")
+    if recipes:
+        parser.add_argument("--recipe", choices=[*recipes], default=DEFAULT_RECIPE, help="where values start")
     parser.add_argument("-o", "--output", type=str, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
     add_verbosity(parser)
@@ -118,11 +113,11 @@ def _base_configs(
     model: str,
     arguments: Sequence[str],
     given: Sequence[tuple[Path, dict[str, Any]]],
-    presets: Sequence[str],
-) -> list[Path]:
-    """Files of the weakest values: the configuration of the run to resume, or else the preset if any."""
+    recipes: Recipes,
+) -> Sequence[Path]:
+    """Files of the weakest values: the configuration of the run to resume, or else the recipe if any."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--preset")
+    parser.add_argument("--recipe")
     parser.add_argument("-o", "--output")
     parser.add_argument("--resume", action="store_true")
     known, _ = parser.parse_known_args(arguments)
@@ -132,14 +127,10 @@ def _base_configs(
             raise UserError(f"nothing to resume in {known.output}: it has no config.yaml; leave out --resume")
         read_yaml(stored)
         return [stored]
-    if not presets:
-        return []
-    in_files = [values["preset"] for _, values in given if "preset" in values]
-    preset = known.preset or (in_files[-1] if in_files else DEFAULT_PRESET)
-    if preset not in presets:
-        raise UserError(f"no preset named {preset!r}; there are {', '.join(presets)}")
-    recipes = (RECIPES / f"{preset}.yaml", RECIPES / f"{preset}.{model}.yaml")
-    return [path for path in recipes if path.is_file()]
+    if not recipes:
+        return ()
+    in_files = [str(values["recipe"]) for _, values in given if "recipe" in values]
+    return find_recipe(known.recipe or (in_files[-1] if in_files else DEFAULT_RECIPE), model, recipes)
 
 
 def _check_keys(path: Path, values: dict[str, Any], parser: ArgumentParser) -> None:
@@ -150,9 +141,7 @@ def _check_keys(path: Path, values: dict[str, Any], parser: ArgumentParser) -> N
         inner = value if key in sections and isinstance(value, dict) else None
         for name in [key] if inner is None else [f"{key}.{part}" for part in inner]:
             if name not in known:
-                nearest = difflib.get_close_matches(str(name), known, n=1)
-                suggestion = f"; did you mean {nearest[0]!r}?" if nearest else ""
-                raise UserError(f"{path}: there is no option {name!r}{suggestion}")
+                raise UserError(f"{path}: there is no option {name!r}{did_you_mean(str(name), known)}")
 
 
 def _job(entry: ModelEntry[Any], options: Namespace, options_type: type[OptionsT]) -> Job[OptionsT]:

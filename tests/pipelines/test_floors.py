@@ -192,7 +192,7 @@ def test_an_existing_run_is_not_overwritten(fitted, command, store):
         (["--model.neighbors=0"], "neighbors must be a positive integer, not 0"),
         (["--max_nodes=2"], "neighbors=5, but there are only 2 nodes"),
         (["--epochs=3"], "epochs"),
-        (["--preset=tiny"], "preset"),
+        (["--recipe=tiny"], "recipe"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, command, store, tmp_path):

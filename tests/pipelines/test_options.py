@@ -7,7 +7,8 @@ import yaml
 
 from pipelines.models import MODELS
 from pipelines.options import TrainOptions, read_yaml
-from pipelines.parsing import PRESETS, RECIPES, parse_job
+from pipelines.parsing import parse_job
+from pipelines.recipe import FOLDER as RECIPES
 
 
 def parse(*arguments):
@@ -26,31 +27,30 @@ def config(tmp_path):
     return write
 
 
-def test_the_default_preset_is_the_published_recipe():
-    assert PRESETS == ("lpbf", "tiny")
+def test_the_default_recipe_is_the_published_recipe():
     training = parse().training
     assert training == TrainOptions(data=training.data)
-    assert training == parse("--preset=lpbf").training
+    assert training == parse("--recipe=lpbf").training
     assert (training.epochs, training.batch_size, training.learning_rate) == (250, 1, 1e-3)
     assert training.coordinate_scale == (30.0, 30.0, 60.0)
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.*.yaml")), ids=lambda path: path.stem)
 def test_the_recipe_of_a_model_is_what_it_starts_from(recipe):
-    preset, _, model = recipe.stem.partition(".")
-    job = parse_job(MODELS[model], ["--data=s.zarr", "-orun", f"--preset={preset}"])
-    values = {**read_yaml(RECIPES / f"{preset}.yaml"), **read_yaml(recipe)}
+    name, _, model = recipe.stem.partition(".")
+    job = parse_job(MODELS[model], ["--data=s.zarr", "-orun", f"--recipe={name}"])
+    values = {**read_yaml(RECIPES / f"{name}.yaml"), **read_yaml(recipe)}
     started = job.config()
     for name, value in values.pop("model", {}).items():
         assert started["model"][name] == value
     assert {name: started[name] for name in values} == values
 
 
-def test_options_beat_files_and_files_beat_the_preset(config):
+def test_options_beat_files_and_files_beat_the_recipe(config):
     file = config("epochs: 7\nbatch_size: 3\nmodel: {channels: 16}\n")
     for arguments in (
-        ["--batch_size=2", "--config", file, "--preset=tiny"],
-        ["--preset=tiny", f"--config={file}", "--batch_size=2"],
+        ["--batch_size=2", "--config", file, "--recipe=tiny"],
+        ["--recipe=tiny", f"--config={file}", "--batch_size=2"],
     ):
         job = parse(*arguments)
         assert (job.training.epochs, job.training.batch_size) == (7, 2)
@@ -65,8 +65,8 @@ def test_a_later_file_beats_an_earlier_one(config):
     assert (training.epochs, training.seed) == (8, 5)
 
 
-def test_a_file_may_choose_the_preset(config):
-    assert parse("--config", config("preset: tiny\n")).training.weight_decay == 0.0
+def test_a_file_may_choose_the_recipe(config):
+    assert parse("--config", config("recipe: tiny\n")).training.weight_decay == 0.0
 
 
 def test_everything_may_stand_in_a_file(config):
@@ -86,16 +86,16 @@ def test_lists_are_words():
 
 
 def test_the_stored_configuration_gives_the_same_job(config):
-    job = parse("--preset=tiny", "--targets", "displacement", "--seed=3")
+    job = parse("--recipe=tiny", "--targets", "displacement", "--seed=3")
     file = config(yaml.safe_dump(job.config()))
     assert parse_job(MODELS["flare"], ["--config", str(file), "-orun"]) == job
 
 
 def test_a_printed_configuration_can_be_used(command, config):
-    outcome = command("flare", "--data=s.zarr", "-orun", "--preset=tiny", "--print_config")
+    outcome = command("flare", "--data=s.zarr", "-orun", "--recipe=tiny", "--print_config")
     assert outcome.code == 0
     printed = config(outcome.out)
-    assert parse_job(MODELS["flare"], ["--config", str(printed)]) == parse("--preset=tiny")
+    assert parse_job(MODELS["flare"], ["--config", str(printed)]) == parse("--recipe=tiny")
 
 
 def test_a_relative_store_is_found_from_elsewhere(tmp_path, monkeypatch):
@@ -114,7 +114,7 @@ def test_help_without_a_model_lists_the_models(command, arguments):
 def test_help_of_a_model_shows_its_options(command):
     outcome = command("flare", "--help")
     assert outcome.code == 0
-    for option in ("--data", "--epochs", "--targets", "--resume", "--preset", "--model.num_latents"):
+    for option in ("--data", "--epochs", "--targets", "--resume", "--recipe", "--model.num_latents"):
         assert option in outcome.out
     assert "--model.in_channels" not in outcome.out
 
@@ -138,7 +138,7 @@ def test_help_of_a_model_shows_its_options(command):
         (["flare", "--data=s", "-orun", "--initial_divisor=0.5"], "--initial_divisor must be at least 1"),
         (["flare", "--data=s", "-orun", "--coordinate_scale", "1", "0", "1"], "--coordinate_scale"),
         (["flare", "--data=s", "-orun", "--targets", "warp"], "no field named 'warp'; known fields:"),
-        (["flare", "--data=s", "-orun", "--preset=huge"], "no preset named 'huge'; there are lpbf, tiny"),
+        (["flare", "--data=s", "-orun", "--recipe=huge"], "no recipe named 'huge' for flare; there are lpbf"),
         (["flare", "--data=s", "-orun", "--model.num_heads=7"], "num_heads=7 must divide channels=64"),
         (
             ["flare++", "--data=s", "-orun", "--model.condition_channels=2"],
@@ -171,7 +171,7 @@ def test_mistakes_are_one_line(command, tmp_path, monkeypatch, arguments, messag
         ("model: {name: pointnet}\n", "model.name"),
         ("model: 3\n", "model"),
         ("epochs: many\n", "epochs"),
-        ("preset: huge\n", "no preset named 'huge'"),
+        ("recipe: huge\n", "no recipe named 'huge'"),
         ("just text\n", "c.yaml holds no options"),
         ("", "c.yaml holds no options"),
         ("epochs: [\n", "c.yaml is not YAML"),

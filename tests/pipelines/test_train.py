@@ -136,10 +136,10 @@ def test_few_cases_are_repeated_until_the_steps_are_taken(command, store, tmp_pa
 
 
 @pytest.mark.slow
-def test_the_tiny_preset_learns_a_real_part(command, step2, tmp_path):
+def test_the_tiny_recipe_learns_a_real_part(command, step2, tmp_path):
     store, run = tmp_path / "step2.zarr", tmp_path / "run"
     build_store([NetfabbSource(step2)], store, BuildOptions())
-    assert command("flare", f"--data={store}", "-o", run, "--preset=tiny", "--min_steps=200", "-q").code == 0
+    assert command("flare", f"--data={store}", "-o", run, "--recipe=tiny", "--min_steps=200", "-q").code == 0
     # Predicting zero everywhere gives 1.
     assert Run.open(run).metrics["targets"]["displacement_z"]["train"]["mean"]["relative_l2"] < 0.3
 
