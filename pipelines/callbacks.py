@@ -119,7 +119,7 @@ class Checkpoints(Checkpoint):
         if val_loss < self._best:
             self._best = val_loss
             trainer.save_checkpoint(self._run / files.BEST_CHECKPOINT)
-        is_over = trainer.current_epoch + 1 == trainer.max_epochs
+        is_over = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         is_due = time.monotonic() - self._written >= CHECKPOINT_INTERVAL
         # Clocks differ between ranks, and saving waits for all of them.
         if trainer.strategy.broadcast(is_over or is_due):
@@ -163,7 +163,7 @@ class Progress(Callback):
             self._bar.set_description(
                 f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False
             )
-            self._bar.set_postfix(loss=f"{float(outputs['loss']):.4f}", refresh=False)
+            self._bar.set_postfix(loss=f"{float(outputs['mean_loss']):.4f}", refresh=False)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Leave the bar as it is, however training ended."""

@@ -12,18 +12,19 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 
+from pipelines.accumulation import MeanOverCases
 from pipelines.checkpoint import SURROGATE_KEY, Description
+from pipelines.optimisers import make_optimizer
+from pipelines.schedules import make_schedule
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
+    from pipelines.budget import Budget
     from pipelines.data import Batch
     from pipelines.options import TrainOptions
-
-FINAL_DIVISOR = 1e4
-"""Initial over final learning rate of OneCycle, in the published recipe of every model
-(vpuri3/FLARE.py)."""
 
 CHECK_INTERVAL = 50
 """Steps between checks for a loss that is not finite: each check waits for the accelerator."""
@@ -53,34 +54,28 @@ class Surrogate(LightningModule):
         What it takes to build `model` again; stored in each checkpoint.
     options : TrainOptions
         Optimiser, schedule and seed.
+    budget : Budget
+        What the schedule spans.
     """
 
-    def __init__(self, model: nn.Module, description: Description, options: TrainOptions) -> None:
+    def __init__(
+        self, model: nn.Module, description: Description, options: TrainOptions, budget: Budget
+    ) -> None:
         super().__init__()
         self.model = model
         self.description = description
         self._options = options
+        self._budget = budget
+        self._mean = MeanOverCases()
         self._unchecked: list[tuple[tuple[str, ...], Tensor]] = []
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW on every parameter, its learning rate following one cycle over the whole training."""
-        options = self._options
-        optimizer = torch.optim.AdamW(
-            self.parameters(),
-            lr=options.learning_rate,
-            betas=options.betas,
-            weight_decay=options.weight_decay,
-        )
-        # The schedule has no meaning below three steps, nor a warm-up below two.
-        steps = max(3, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=options.learning_rate,
-            total_steps=steps,
-            pct_start=max(options.warmup_fraction, 2 / steps),
-            div_factor=options.initial_divisor,
-            final_div_factor=FINAL_DIVISOR,
-            cycle_momentum=False,
+        """Make optimiser and schedule as the options ask for."""
+        sizes = {name: self.description.model_options[name] for name in ("in_channels", "out_channels")}
+        optimizer = make_optimizer(self.model, self._options, **sizes)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = make_schedule(
+            optimizer, self._options, steps, lambda step: self._budget.share(step, steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -89,17 +84,21 @@ class Surrogate(LightningModule):
         sequence = np.random.SeedSequence([self._options.seed, self.current_epoch, self.global_rank])
         torch.manual_seed(int(sequence.generate_state(1)[0]))
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Mean loss of a batch."""
+    def training_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
+        """Return what is differentiated, and the mean loss of the batch to show."""
         loss_B = self._losses(batch)
         self._unchecked.append((batch.case_ids, loss_B.detach()))
-        loss = loss_B.mean()
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(loss_B), sync_dist=True)
-        return loss
+        mean = loss_B.detach().mean()
+        self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=len(loss_B), sync_dist=True)
+        return {"loss": self._mean.add(loss_B), "mean_loss": mean}
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:  # noqa: ARG002
+        """Give each case of the step the same weight."""
+        self._mean.rescale(self.model, self.trainer)
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_index: int) -> None:  # noqa: ARG002
         """Stop if a loss is not finite, at the latest before the epoch is validated and saved."""
-        is_last = batch_index + 1 == self.trainer.num_training_batches
+        is_last = batch_index + 1 == self.trainer.num_training_batches or self.trainer.should_stop
         if not is_last and (batch_index + 1) % CHECK_INTERVAL:
             return
         finite = torch.cat([loss_B for _, loss_B in self._unchecked]).isfinite().tolist()

@@ -33,20 +33,32 @@ class TrainOptions:
         Passes over the training cases.
     min_steps : int
         Train for more epochs until so many steps are taken, which a store of few cases needs.
+    max_steps : int
+        Stop after so many steps, if epochs and min_steps ask for more; 0 for no limit.
+    max_minutes : float
+        Stop at the first step after so many minutes of training and validation; 0 for no limit.
     batch_size : int
-        Cases per step and device.
+        Cases per batch and device.
+    accumulate : int
+        Batches per step; the gradient is that of the mean over all their cases.
+    optimizer : str
+        adamw; lion, for which its authors take a 3 to 10 times smaller learning rate and as much more
+        weight decay; or muon, on the matrices of hidden layers, with AdamW on all else.
+    schedule : str
+        one_cycle, cosine, constant or exponential.  It follows the share that is used of the steps or,
+        where that is larger, of max_minutes.
     learning_rate : float
-        Peak of the one-cycle schedule.
+        Peak of the schedule.
     warmup_fraction : float
-        Share of the steps before the peak.
+        Share of the schedule before the peak.
     initial_divisor : float
         Peak over initial learning rate.
     betas : tuple of float
-        Decay rates of AdamW's averages of the gradient and of its square.
+        Decay rates of the averages of AdamW (of the gradient and of its square) or of Lion.
     weight_decay : float
-        Weight decay of AdamW.
+        Decoupled weight decay, on every parameter.
     gradient_clip : float
-        Largest norm of the gradient; 0 for no limit.
+        Largest norm of the gradient of a step; 0 for no limit.
     ema_decay : float
         Decay per step of the average of the weights that is evaluated; 0 evaluates the latest.
     seed : int
@@ -66,7 +78,12 @@ class TrainOptions:
     coordinate_scale: tuple[float, float, float] = (30.0, 30.0, 60.0)
     epochs: int = 250
     min_steps: int = 0
+    max_steps: int = 0
+    max_minutes: float = 0.0
     batch_size: int = 1
+    accumulate: int = 1
+    optimizer: Literal["adamw", "lion", "muon"] = "adamw"
+    schedule: Literal["one_cycle", "cosine", "constant", "exponential"] = "one_cycle"
     learning_rate: float = 1e-3
     warmup_fraction: float = 0.1
     initial_divisor: float = 1e4
@@ -81,10 +98,11 @@ class TrainOptions:
     num_workers: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "devices", "learning_rate"):
+        for name in ("epochs", "batch_size", "accumulate", "devices", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be positive, not {getattr(self, name)}")
-        for name in ("min_steps", "num_workers", "seed", "weight_decay", "gradient_clip"):
+        not_negative = ("min_steps", "max_steps", "max_minutes", "num_workers", "seed")
+        for name in (*not_negative, "weight_decay", "gradient_clip"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"--{name} must not be negative, it is {getattr(self, name)}")
         for name, values in (("ema_decay", (self.ema_decay,)), ("betas", self.betas)):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LISTS: dict[str, tuple[type, int | str, str]] = {
     "targets": (str, "+", "fields to predict"),
     "coordinate_scale": (float, 3, "mm that x, y, z are divided by"),
-    "betas": (float, 2, "decay rates of AdamW's averages"),
+    "betas": (float, 2, "decay rates of the optimiser's averages"),
 }
 """Options that are lists as words, ``--targets a b``, rather than in brackets."""
 

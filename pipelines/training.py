@@ -16,6 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import lpbf_dataset as lpbf
 from pipelines import files
+from pipelines.budget import Budget
 from pipelines.callbacks import Checkpoints, History, Progress
 from pipelines.checkpoint import AtomicCheckpointIO, Description, describe, load_checkpoint
 from pipelines.console import EXIT_INCOMPLETE, UserError, set_verbosity
@@ -63,13 +64,14 @@ def train(job: Job[TrainOptions]) -> int:
     description = _description(job, store)
     model = description.build()
     history = History(job.output / files.HISTORY)
-    trainer = _trainer(job, store, history)
+    budget = Budget(job.training.max_steps, job.training.max_minutes)
+    trainer = _trainer(job, store, history, budget)
     if trainer.is_global_zero and not job.resume:
         create_run_folder(job, store, trainer.strategy.root_device)
     if trainer.is_global_zero and not job.quiet:
         _announce(job, store, model, trainer)
     try:
-        _fit(trainer, Surrogate(model, description, job.training), job, store)
+        _fit(trainer, Surrogate(model, description, job.training, budget), job, store)
     except Interrupted:
         return _interrupted(job)
     except TrainingDivergedError as error:
@@ -111,20 +113,23 @@ def _description(job: Job[TrainOptions], store: Dataset) -> Description:
 
 def _epochs(options: TrainOptions, store: Dataset) -> int:
     """Count the epochs that give `epochs` and `min_steps` both."""
-    steps_per_epoch = math.ceil(len(store.train) / (options.batch_size * options.devices))
+    cases_per_step = options.batch_size * options.devices * options.accumulate
+    steps_per_epoch = math.ceil(len(store.train) / cases_per_step)
     return max(options.epochs, math.ceil(options.min_steps / steps_per_epoch))
 
 
-def _trainer(job: Job[TrainOptions], store: Dataset, history: History) -> Trainer:
+def _trainer(job: Job[TrainOptions], store: Dataset, history: History, budget: Budget) -> Trainer:
     options = job.training
     average = WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay))
-    callbacks = [average, history, Checkpoints(job.output)]
+    callbacks = [budget, average, history, Checkpoints(job.output)]
     try:
         return Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
             precision=options.precision,
             max_epochs=_epochs(options, store),
+            max_steps=options.max_steps or -1,
+            accumulate_grad_batches=options.accumulate,
             gradient_clip_val=options.gradient_clip or None,
             callbacks=callbacks if job.quiet else [*callbacks, Progress()],
             plugins=[AtomicCheckpointIO()],
