@@ -5,13 +5,16 @@ Shape suffixes: B cases, N nodes of the largest, C input channels, T targets.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 from torch.utils.data import Dataset as TorchDataset
 
+from pipelines.compilation import bucket
 from pipelines.mesh_view import levels_folder, mesh_arguments
 
 if TYPE_CHECKING:
@@ -101,22 +104,45 @@ class Samples(TorchDataset[Sample]):
         )
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Pad cases into a batch."""
+def collate(samples: Sequence[Sample], *, in_buckets: bool = False) -> Batch:
+    """Pad cases into a batch.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        At least one.
+    in_buckets : bool
+        Pad to a size of `pipelines.compilation.bucket` rather than to the largest case, with a mask even
+        if there is nothing to pad.
+    """
     counts = torch.tensor([len(sample.inputs) for sample in samples])
-    nodes = int(counts.max())
-    mask_BN = None if bool((counts == nodes).all()) else torch.arange(nodes) < counts[:, None]
+    largest = int(counts.max())
+    nodes = bucket(largest) if in_buckets else largest
+    needs_mask = in_buckets or bool((counts < nodes).any())
+    mask_BN = torch.arange(nodes) < counts[:, None] if needs_mask else None
     return Batch(
         tuple(sample.case_id for sample in samples),
-        pad_sequence([sample.inputs for sample in samples], batch_first=True),
-        pad_sequence([sample.targets for sample in samples], batch_first=True),
+        _pad([sample.inputs for sample in samples], nodes),
+        _pad([sample.targets for sample in samples], nodes),
         mask_BN,
         mesh_arguments([sample.mesh for sample in samples], nodes),
     )
 
 
+def _pad(features: list[Tensor], nodes: int) -> Tensor:
+    padded = pad_sequence(features, batch_first=True)
+    return pad(padded, (0, 0, 0, nodes - padded.shape[1]))
+
+
 def training_loader(
-    samples: Samples, *, batch_size: int, seed: int, num_workers: int, rank: int, ranks: int
+    samples: Samples,
+    *,
+    batch_size: int,
+    seed: int,
+    num_workers: int,
+    rank: int,
+    ranks: int,
+    in_buckets: bool = False,
 ) -> DataLoader[Sample]:
     """Batches in an order drawn from seed and epoch alone, each rank its own share.
 
@@ -124,28 +150,29 @@ def training_loader(
     differs from epoch to epoch and does not depend on where training was resumed.
     """
     sampler: DistributedSampler[Sample] = DistributedSampler(samples, ranks, rank, shuffle=True, seed=seed)
-    return _loader(samples, batch_size, num_workers, sampler)
+    return _loader(samples, batch_size, num_workers, in_buckets, sampler)
 
 
 def validation_loader(
-    samples: Samples, *, batch_size: int, num_workers: int, rank: int, ranks: int
+    samples: Samples, *, batch_size: int, num_workers: int, rank: int, ranks: int, in_buckets: bool = False
 ) -> DataLoader[Sample]:
     """Batches in order, every case on exactly one rank."""
     share = Subset(samples, range(rank, len(samples), ranks))
-    return _loader(share, batch_size, num_workers)
+    return _loader(share, batch_size, num_workers, in_buckets)
 
 
 def _loader(
     samples: TorchDataset[Sample],
     batch_size: int,
     num_workers: int,
+    in_buckets: bool,
     sampler: DistributedSampler[Sample] | None = None,
 ) -> DataLoader[Sample]:
     return DataLoader(
         samples,
         batch_size,
         sampler=sampler,
-        collate_fn=collate,
+        collate_fn=partial(collate, in_buckets=in_buckets),
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         # CUDA does not survive a fork.

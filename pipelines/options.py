@@ -68,7 +68,9 @@ class TrainOptions:
     devices : int
         How many of them.
     precision : str
-        32-true, bf16-mixed or 16-mixed.
+        32-true, bf16-mixed or 16-mixed; weights are float32 in each.
+    compile : bool
+        Compile the model, which takes minutes at the start and needs a C++ compiler.
     num_workers : int
         Processes that read cases ahead, per device.
     """
@@ -95,6 +97,7 @@ class TrainOptions:
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False
     num_workers: int = 0
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from pipelines import files
 from pipelines.budget import Budget
 from pipelines.callbacks import Checkpoints, History, Progress
 from pipelines.checkpoint import AtomicCheckpointIO, Description, describe, load_checkpoint
+from pipelines.compilation import compile_model
 from pipelines.console import EXIT_INCOMPLETE, UserError, set_verbosity
 from pipelines.data import Samples, training_loader, validation_loader
 from pipelines.evaluation import evaluate_and_report
@@ -63,6 +64,8 @@ def train(job: Job[TrainOptions]) -> int:
     torch.manual_seed(job.training.seed)
     description = _description(job, store)
     model = description.build()
+    if job.training.compile:
+        compile_model(model, in_buckets=not description.mesh_view.edges)
     history = History(job.output / files.HISTORY)
     budget = Budget(job.training.max_steps, job.training.max_minutes)
     trainer = _trainer(job, store, history, budget)
@@ -171,8 +174,9 @@ def _fit(trainer: Trainer, surrogate: Surrogate, job: Job[TrainOptions], store: 
     description = surrogate.description
     share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
     sizes = {"batch_size": options.batch_size, "num_workers": options.num_workers}
-    train = training_loader(Samples(store.train, description), seed=options.seed, **sizes, **share)
-    val = validation_loader(Samples(store.val, description), **sizes, **share) if len(store.val) else None
+    common = {**sizes, **share, "in_buckets": options.compile and not description.mesh_view.edges}
+    train = training_loader(Samples(store.train, description), seed=options.seed, **common)
+    val = validation_loader(Samples(store.val, description), **common) if len(store.val) else None
     try:
         trainer.fit(surrogate, train, val, ckpt_path=last if resumed else None, weights_only=True)
     except SystemExit as error:
