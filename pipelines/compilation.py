@@ -9,7 +9,7 @@ import torch._dynamo.config as dynamo_config
 if TYPE_CHECKING:
     from torch import nn
 
-MAX_PROGRAMS = 128
+MAX_PROGRAMS = 256
 """Programs of one model: sizes of `bucket` up to a million nodes, in training and in evaluation, for two
 numbers of cases.  PyTorch's own limit of 8 would leave all further sizes uncompiled."""
 

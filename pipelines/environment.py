@@ -34,7 +34,7 @@ def store_fingerprint(store: Dataset) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def environment(store: Dataset, path: str, device: torch.device) -> dict[str, Any]:
+def environment(store: Dataset, path: str, device: torch.device, dtype: str) -> dict[str, Any]:
     """Describe versions, machine and store.
 
     Parameters
@@ -45,6 +45,8 @@ def environment(store: Dataset, path: str, device: torch.device) -> dict[str, An
         Where it lies.
     device : device
         Where the model is trained.
+    dtype : str
+        What matrix products are computed in.
     """
     return {
         "versions": {
@@ -56,6 +58,7 @@ def environment(store: Dataset, path: str, device: torch.device) -> dict[str, An
             "platform": platform.platform(),
             "cores": os.cpu_count(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "dtype": dtype,
         },
         "store": {
             "path": path,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from baselines.convention import EDGE_FEATURES
@@ -13,7 +12,7 @@ from baselines.convention import EDGE_FEATURES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from pipelines.options import TrainOptions
 
@@ -69,21 +68,18 @@ def hidden_matrices(model: nn.Module, in_channels: int, out_channels: int) -> li
 
     Muon's authors leave embeddings, the first and the last layer, biases and gains to AdamW.  First are
     here the layers that take features of nodes or of edges, last those that give the targets; latent
-    queries count as embeddings.
+    queries, which belong to no linear layer, count as embeddings.
 
     Parameters
     ----------
     model : Module
-        Any model of the toolkit.
+        Any model of the toolkit; its linear layers keep (out, in) matrices named ``weight``.
     in_channels, out_channels : int
         Features of its nodes, and its targets.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    return [
-        layer.weight
-        for layer in layers
-        if layer.in_features not in {in_channels, EDGE_FEATURES} and layer.out_features != out_channels
-    ]
+    weights = [p for name, p in model.named_parameters() if name.endswith("weight") and p.ndim == 2]
+    first = {in_channels, EDGE_FEATURES}
+    return [p for p in weights if p.shape[1] not in first and p.shape[0] != out_channels]
 
 
 def make_optimizer(
@@ -108,7 +104,7 @@ def make_optimizer(
     if options.optimizer == "adamw":
         return AdamW(parameters, lr, betas, weight_decay=weight_decay)
     if options.optimizer == "lion":
-        from lion_pytorch import Lion
+        from lion_pytorch import Lion  # type: ignore[import-untyped]
 
         return Lion(parameters, lr, betas, weight_decay)
     matrices = hidden_matrices(model, in_channels, out_channels)

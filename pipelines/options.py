@@ -62,7 +62,8 @@ class TrainOptions:
     ema_decay : float
         Decay per step of the average of the weights that is evaluated; 0 evaluates the latest.
     seed : int
-        Of initial weights and order of cases.
+        Of all that is random.  On a CPU, the same seed and number of threads give the same weights bit for
+        bit; on other devices sums may be taken in another order, and differ by rounding.
     accelerator : str
         Kind of device: auto, cpu, gpu or mps.
     devices : int
@@ -151,7 +152,7 @@ class FitOptions:
 
 OptionsT = TypeVar("OptionsT", bound=TrainOptions | FitOptions)
 
-MAY_CHANGE_ON_RESUME = frozenset({"data", "accelerator", "num_workers"})
+MAY_CHANGE_ON_RESUME = frozenset({"data", "accelerator", "compile", "num_workers"})
 """Options that say where and how to compute, not what; a store that moved is told by its content."""
 
 

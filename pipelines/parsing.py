@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser
 
 from pipelines.console import UserError, add_verbosity, did_you_mean
 from pipelines.options import IN_CHANNELS, FitOptions, Job, OptionsT, TrainOptions, read_yaml
@@ -33,6 +33,9 @@ LISTS: dict[str, tuple[type, int | str, str]] = {
     "betas": (float, 2, "decay rates of the optimiser's averages"),
 }
 """Options that are lists as words, ``--targets a b``, rather than in brackets."""
+
+SWITCHES = {"compile": "compile the model; slow at the start, needs a C++ compiler"}
+"""Options that are on or off: ``--compile`` or ``--no_compile``."""
 
 
 def parse_job(entry: ModelEntry[Any], arguments: Sequence[str]) -> Job[TrainOptions]:
@@ -96,7 +99,11 @@ def _build_parser(
         if name in defaults_of:
             default = list(defaults_of[name])
             parser.add_argument(f"--{name}", type=kind, nargs=count, default=default, help=text)
-    parser.add_class_arguments(options_type, skip=set(LISTS))
+    for name, text in SWITCHES.items():
+        if name in defaults_of:
+            switch = ActionYesNo(no_prefix="no_")
+            parser.add_argument(f"--{name}", action=switch, default=defaults_of[name], help=text)
+    parser.add_class_arguments(options_type, skip={*LISTS, *SWITCHES})
     parser.add_argument("--model.name", choices=[entry.name], default=entry.name, help="the model itself")
     parser.add_class_arguments(entry.config_type, "model", skip={"in_channels", "out_channels"})
     return parser

@@ -26,8 +26,19 @@ def is_finished(folder: Path) -> bool:
     return (folder / files.METRICS).is_file()
 
 
-def create_run_folder(job: Job, store: Dataset, device: torch.device) -> None:
+def create_run_folder(job: Job, store: Dataset, device: torch.device, dtype: str = "float32") -> None:
     """Make the folder, with what the run is about.
+
+    Parameters
+    ----------
+    job : Job
+        What was asked for.
+    store : Dataset
+        Every case of the store.
+    device : device
+        Where the model is trained.
+    dtype : str
+        What matrix products are computed in.
 
     Raises
     ------
@@ -38,7 +49,7 @@ def create_run_folder(job: Job, store: Dataset, device: torch.device) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists; go on with it by --resume, or choose another folder by -o")
     folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(folder / files.ENVIRONMENT, environment(store, job.training.data, device))
+    files.write_json(folder / files.ENVIRONMENT, environment(store, job.training.data, device, dtype))
     header = f"# Repeat with: lpbf-train {job.model} --config {files.CONFIG} -o ANOTHER_RUN\n"
     files.write_text(folder / files.CONFIG, header + yaml.safe_dump(job.config(), sort_keys=False))
 

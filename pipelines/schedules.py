@@ -26,8 +26,8 @@ FINAL_DIVISOR = 1e4
 (vpuri3/FLARE.py)."""
 
 EXPONENTIAL_DIVISOR = 100.0
-"""Peak over final learning rate of the exponential decay with which MeshGraphNet was published: from
-1e-4 to 1e-6 (Pfaff et al., arXiv 2010.03409, appendix A.1)."""
+"""Peak over final learning rate of the exponential decay, as MeshGraphNet was trained: from 1e-4 towards
+1e-6 (meshgraphnets/run_model.py of google-deepmind/deepmind-research)."""
 
 
 def one_cycle(share: float, warmup: float, initial_divisor: float) -> float:

@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
+from torch._dynamo.exc import TorchDynamoException
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import lpbf_dataset as lpbf
@@ -33,6 +34,10 @@ from pipelines.scaling import Scaling, scalar_targets
 if TYPE_CHECKING:
     from lpbf_dataset.store.reader import Dataset
     from pipelines.options import Job, TrainOptions
+
+DTYPES = {"32-true": "float32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
+"""What matrix products are computed in, by precision of the trainer; it may differ from the one asked for,
+as there is no float16 on CPUs."""
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -70,13 +75,16 @@ def train(job: Job[TrainOptions]) -> int:
     budget = Budget(job.training.max_steps, job.training.max_minutes)
     trainer = _trainer(job, store, history, budget)
     if trainer.is_global_zero and not job.resume:
-        create_run_folder(job, store, trainer.strategy.root_device)
+        create_run_folder(job, store, trainer.strategy.root_device, DTYPES[trainer.precision])
     if trainer.is_global_zero and not job.quiet:
         _announce(job, store, model, trainer)
     try:
         _fit(trainer, Surrogate(model, description, job.training, budget), job, store)
     except Interrupted:
         return _interrupted(job)
+    except TorchDynamoException as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"--compile: {reason}; go on without it by --resume --no_compile") from error
     except TrainingDivergedError as error:
         print(
             f"stopped: {error}; start anew with a lower --learning_rate, or look at the case", file=sys.stderr
@@ -156,7 +164,10 @@ def _announce(job: Job[TrainOptions], store: Dataset, model: torch.nn.Module, tr
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     devices = name if trainer.world_size == 1 else f"{trainer.world_size} x {name}"
-    print(f"model    {job.model}, {parameters:,} parameters, on {devices}")
+    dtype = DTYPES[trainer.precision]
+    numbers = "float32" if dtype == "float32" else f"{dtype}, weights float32"
+    compiled = ", compiled" if job.training.compile else ""
+    print(f"model    {job.model}, {parameters:,} parameters, on {devices}, in {numbers}{compiled}")
     print(
         f"data     {job.training.data}: {len(store.train)} train cases ({nodes:,} nodes), "
         f"{len(store.val)} val, {len(store.test)} test"
@@ -174,9 +185,12 @@ def _fit(trainer: Trainer, surrogate: Surrogate, job: Job[TrainOptions], store: 
     description = surrogate.description
     share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
     sizes = {"batch_size": options.batch_size, "num_workers": options.num_workers}
-    common = {**sizes, **share, "in_buckets": options.compile and not description.mesh_view.edges}
-    train = training_loader(Samples(store.train, description), seed=options.seed, **common)
-    val = validation_loader(Samples(store.val, description), **common) if len(store.val) else None
+    in_buckets = options.compile and not description.mesh_view.edges
+    cases = Samples(store.train, description)
+    train = training_loader(cases, seed=options.seed, in_buckets=in_buckets, **sizes, **share)
+    val = None
+    if len(store.val):
+        val = validation_loader(Samples(store.val, description), in_buckets=in_buckets, **sizes, **share)
     try:
         trainer.fit(surrogate, train, val, ckpt_path=last if resumed else None, weights_only=True)
     except SystemExit as error:

@@ -144,13 +144,6 @@ def test_the_tiny_recipe_learns_a_real_part(command, step2, tmp_path):
     assert Run.open(run).metrics["targets"]["displacement_z"]["train"]["mean"]["relative_l2"] < 0.3
 
 
-def test_readers_in_processes_change_nothing(finished, command, tmp_path):
-    again = tmp_path / "again"
-    config = finished / "config.yaml"
-    assert command("flare", "--config", config, "-o", again, "--num_workers=1", "-q").code == 0
-    assert history(again) == history(finished)
-
-
 def interrupt(monkeypatch, epoch, batch, error):
     """Raise an error before a step, once."""
     step = Surrogate.training_step
