@@ -6,9 +6,8 @@ import pytest
 import yaml
 
 from pipelines.models import MODELS
-from pipelines.options import TrainOptions, read_yaml
+from pipelines.options import TrainOptions
 from pipelines.parsing import parse_job
-from pipelines.recipe import FOLDER as RECIPES
 
 
 def parse(*arguments):
@@ -33,17 +32,6 @@ def test_the_default_recipe_is_the_published_recipe():
     assert training == parse("--recipe=lpbf").training
     assert (training.epochs, training.batch_size, training.learning_rate) == (250, 1, 1e-3)
     assert training.coordinate_scale == (30.0, 30.0, 60.0)
-
-
-@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.*.yaml")), ids=lambda path: path.stem)
-def test_the_recipe_of_a_model_is_what_it_starts_from(recipe):
-    name, _, model = recipe.stem.partition(".")
-    job = parse_job(MODELS[model], ["--data=s.zarr", "-orun", f"--recipe={name}"])
-    values = {**read_yaml(RECIPES / f"{name}.yaml"), **read_yaml(recipe)}
-    started = job.config()
-    for name, value in values.pop("model", {}).items():
-        assert started["model"][name] == value
-    assert {name: started[name] for name in values} == values
 
 
 def test_options_beat_files_and_files_beat_the_recipe(config):
