@@ -13,6 +13,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from baselines.registry import find_model
 from pipelines.console import UserError
+from pipelines.features import feature_columns
 from pipelines.mesh_view import MeshView
 from pipelines.models import ALL_MODELS
 from pipelines.scaling import Scaling
@@ -47,12 +48,15 @@ class Description:
         Its positions and targets.
     features : tuple of str
         Geometry features that it sees besides positions.
+    feature_scale : float
+        What the distances among them are divided by, in mm.
     """
 
     model: str
     model_options: dict[str, Any]
     scaling: Scaling
     features: tuple[str, ...] = ()
+    feature_scale: float = 1.0
 
     @property
     def mesh_view(self) -> MeshView:
@@ -65,9 +69,9 @@ class Description:
         return tuple(dict.fromkeys((*self.scaling.variables, *self.features, *self.mesh_view.variables)))
 
     def inputs(self, case: Case) -> NDArray[np.float32]:
-        """Features of each node: scaled position, then `features` as stored; (nodes, channels) float32."""
-        features = [case.variables[name].reshape(case.node_count, -1) for name in self.features]
-        return np.concatenate([self.scaling.inputs(case), *features], axis=1, dtype=np.float32)
+        """Features of each node: scaled position, then those of `features`; (nodes, channels) float32."""
+        features = feature_columns(case, self.features, self.feature_scale)
+        return np.concatenate([self.scaling.inputs(case), *features], axis=1)
 
     def build(self) -> nn.Module:
         """Return a freshly initialised model.

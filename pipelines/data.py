@@ -8,23 +8,27 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, DistributedSampler, Subset
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from pipelines.batching import BatchPlan, Draw, TrainingBatches, validation_batches
 from pipelines.compilation import bucket
 from pipelines.mesh_view import levels_folder, mesh_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from lpbf_dataset.store.reader import Dataset
     from pipelines.checkpoint import Description
     from pipelines.mesh_view import CaseMesh
+    from pipelines.variation import Variation
 
 
 class Sample(NamedTuple):
@@ -35,7 +39,7 @@ class Sample(NamedTuple):
     case_id : str
         Which case.
     inputs : Tensor, (N, C) float32
-        Features of its nodes: scaled positions.
+        Features of its nodes, see `Description.inputs`.
     targets : Tensor, (N, T) float32
         Standardised targets.
     mesh : CaseMesh or None
@@ -56,7 +60,7 @@ class Batch(NamedTuple):
     case_ids : tuple of str
         Which cases.
     inputs : Tensor, (B, N, C) float32
-        Features of nodes: scaled positions.
+        Features of nodes, see `Description.inputs`.
     targets : Tensor, (B, N, T) float32
         Standardised targets.
     mask : Tensor, (B, N) bool, or None
@@ -73,7 +77,9 @@ class Batch(NamedTuple):
 
 
 class Samples(TorchDataset[Sample]):
-    """Cases of a view of a store, read one at a time.
+    """Cases of a view of a store, read one at a time: by position as they are, by `Draw` varied.
+
+    It may be sent to other processes, each of which opens the store for itself.
 
     Parameters
     ----------
@@ -81,10 +87,13 @@ class Samples(TorchDataset[Sample]):
         Usually one split.
     description : Description
         What the model takes.
+    variation : Variation, optional
+        What differs between epochs.
     """
 
-    def __init__(self, cases: Dataset, description: Description) -> None:
+    def __init__(self, cases: Dataset, description: Description, variation: Variation | None = None) -> None:
         self._cases = cases
+        self._variation = variation
         self._description = description
         self._variables = description.variables
         self._mesh_view = description.mesh_view
@@ -93,14 +102,24 @@ class Samples(TorchDataset[Sample]):
     def __len__(self) -> int:
         return len(self._cases)
 
-    def __getitem__(self, index: int) -> Sample:
+    @property
+    def node_counts(self) -> NDArray[np.int64]:
+        """Nodes of each case when varied, (cases,) int64."""
+        return node_counts(self._cases, self._variation.subsample if self._variation else 0)
+
+    def __getitem__(self, key: int | Draw) -> Sample:
         scaling = self._description.scaling
-        case = self._cases.read(index, self._variables)
+        case = self._cases.read(key.position if isinstance(key, Draw) else key, self._variables)
+        # Coarser graphs are kept for the mesh as it is stored.
+        mesh = self._mesh_view.of_case(case, self._levels_folder)
+        if self._variation and isinstance(key, Draw):
+            case = self._variation.of(case, key)
+            mesh = mesh and mesh._replace(points=case.points)
         return Sample(
             case.case_id,
             torch.from_numpy(self._description.inputs(case)),
             torch.from_numpy(scaling.encode(scaling.truth(case))),
-            self._mesh_view.of_case(case, self._levels_folder),
+            mesh,
         )
 
 
@@ -134,6 +153,19 @@ def _pad(features: list[Tensor], nodes: int) -> Tensor:
     return pad(padded, (0, 0, 0, nodes - padded.shape[1]))
 
 
+def node_counts(cases: Dataset, subsample: int) -> NDArray[np.int64]:
+    """Count the nodes of each case of a view, at most `subsample` unless that is 0; (cases,) int64."""
+    counts: NDArray[np.int64] = cases.case_table["node_count"].to_numpy()
+    return np.minimum(counts, subsample) if subsample else counts
+
+
+def batch_plan(counts: NDArray[np.int64], batch_size: int, node_budget: int, ranks: int) -> BatchPlan:
+    """Plan the batches of an epoch: by a budget of nodes if there is one, or else of so many cases."""
+    if node_budget:
+        return BatchPlan.of_nodes(counts, node_budget, ranks)
+    return BatchPlan.of_cases(counts, batch_size, ranks)
+
+
 def training_loader(
     samples: Samples,
     *,
@@ -143,39 +175,42 @@ def training_loader(
     rank: int,
     ranks: int,
     in_buckets: bool = False,
+    node_budget: int = 0,
 ) -> DataLoader[Sample]:
     """Batches in an order drawn from seed and epoch alone, each rank its own share.
 
-    The trainer calls the sampler's ``set_epoch`` at the start of each epoch, so that the order
-    differs from epoch to epoch and does not depend on where training was resumed.
+    The trainer calls ``set_epoch`` of ``loader.batch_sampler.sampler``, a `TrainingBatches`, before each
+    epoch, so that the order differs from epoch to epoch and does not depend on where training was resumed.
     """
-    sampler: DistributedSampler[Sample] = DistributedSampler(samples, ranks, rank, shuffle=True, seed=seed)
-    return _loader(samples, batch_size, num_workers, in_buckets, sampler)
+    plan = batch_plan(samples.node_counts, batch_size, node_budget, ranks)
+    return _loader(samples, TrainingBatches(plan, seed, rank), num_workers, in_buckets)
 
 
 def validation_loader(
-    samples: Samples, *, batch_size: int, num_workers: int, rank: int, ranks: int, in_buckets: bool = False
+    samples: Samples,
+    *,
+    batch_size: int,
+    num_workers: int,
+    rank: int,
+    ranks: int,
+    in_buckets: bool = False,
+    node_budget: int = 0,
 ) -> DataLoader[Sample]:
-    """Batches in order, every case on exactly one rank."""
-    share = Subset(samples, range(rank, len(samples), ranks))
-    return _loader(share, batch_size, num_workers, in_buckets)
+    """Batches in the same order every time, every case on exactly one rank."""
+    batches = validation_batches(samples.node_counts, batch_size, node_budget, rank, ranks)
+    return _loader(samples, batches, num_workers, in_buckets)
 
 
 def _loader(
-    samples: TorchDataset[Sample],
-    batch_size: int,
-    num_workers: int,
-    in_buckets: bool,
-    sampler: DistributedSampler[Sample] | None = None,
+    samples: Samples, batches: Iterable[list[int]] | Iterable[list[Draw]], num_workers: int, in_buckets: bool
 ) -> DataLoader[Sample]:
     return DataLoader(
         samples,
-        batch_size,
-        sampler=sampler,
+        batch_sampler=batches,
         collate_fn=partial(collate, in_buckets=in_buckets),
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        # CUDA does not survive a fork.
+        # CUDA does not survive a fork, nor does tensorstore.
         multiprocessing_context="spawn" if num_workers else None,
         pin_memory=torch.cuda.is_available(),
     )

@@ -9,13 +9,12 @@ import torch
 from tqdm import tqdm
 
 import lpbf_dataset as lpbf
-from lpbf_dataset.schema import VARIABLES
 from pipelines import files
 from pipelines.checkpoint import Description
 from pipelines.console import UserError, set_verbosity
 from pipelines.evaluation import evaluate_and_report
+from pipelines.features import input_channels
 from pipelines.floor_checkpoint import TRAINING_NODES, save_floor
-from pipelines.options import IN_CHANNELS
 from pipelines.run import Run
 from pipelines.run_folder import check_resumable, create_run_folder, is_finished
 from pipelines.scaling import Scaling, scalar_targets
@@ -113,8 +112,7 @@ def sample_nodes(
 def _description(job: Job[FitOptions], store: Dataset) -> Description:
     targets = scalar_targets(job.training.targets)
     features = tuple(name for name in FEATURES if name in store.variables)
-    widths = (int(np.prod(VARIABLES[name].row_shape)) for name in features)
-    channels = {"in_channels": IN_CHANNELS + sum(widths), "out_channels": len(targets)}
+    channels = {"in_channels": input_channels(features), "out_channels": len(targets)}
     # Floors do not care for the unit of a feature.
     scaling = Scaling.of_store(store, targets, (1.0, 1.0, 1.0))
     return Description(job.model, {**channels, **job.model_options}, scaling, features)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import yaml  # type: ignore[import-untyped]
 
+from pipelines.augmentation import check_symmetries
 from pipelines.console import UserError
+from pipelines.features import check_features
 from pipelines.scaling import scalar_targets
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-IN_CHANNELS = 3
-"""Inputs of every model that is trained: the scaled position of a node."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,16 @@ class TrainOptions:
         Fields to predict: displacement_z, von_mises_stress, ...; a vector gives all its components.
     coordinate_scale : tuple of float
         What x, y and z are divided by, in mm.
+    features : tuple of str
+        Geometry features that the model sees besides positions: sdf, sdf_direction, axis_distance,
+        on_surface.
+    feature_scale : float
+        What the distances among the features are divided by, in mm.
+    augment : tuple of str
+        Symmetries of which the group is made that a training case is drawn from anew in every epoch:
+        mirror_x, mirror_y, rotate_z (by 90 degrees).
+    subsample : int
+        Nodes of a training case that take part in an epoch at most, drawn at random; 0 for all.
     epochs : int
         Passes over the training cases.
     min_steps : int
@@ -38,7 +47,10 @@ class TrainOptions:
     max_minutes : float
         Stop at the first step after so many minutes of training and validation; 0 for no limit.
     batch_size : int
-        Cases per batch and device.
+        Cases per batch and device, unless there is a node budget.
+    node_budget : int
+        Nodes per batch and device at most, padding included, in cases of about one size; a larger case is
+        a batch of its own.  0 for batches of `batch_size`.
     accumulate : int
         Batches per step; the gradient is that of the mean over all their cases.
     optimizer : str
@@ -79,11 +91,16 @@ class TrainOptions:
     data: str
     targets: tuple[str, ...] = ("displacement_z",)
     coordinate_scale: tuple[float, float, float] = (30.0, 30.0, 60.0)
+    features: tuple[str, ...] = ()
+    feature_scale: float = 10.0
+    augment: tuple[str, ...] = ()
+    subsample: int = 0
     epochs: int = 250
     min_steps: int = 0
     max_steps: int = 0
     max_minutes: float = 0.0
     batch_size: int = 1
+    node_budget: int = 0
     accumulate: int = 1
     optimizer: Literal["adamw", "lion", "muon"] = "adamw"
     schedule: Literal["one_cycle", "cosine", "constant", "exponential"] = "one_cycle"
@@ -102,11 +119,11 @@ class TrainOptions:
     num_workers: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "devices", "learning_rate"):
+        for name in ("epochs", "batch_size", "accumulate", "devices", "learning_rate", "feature_scale"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be positive, not {getattr(self, name)}")
         not_negative = ("min_steps", "max_steps", "max_minutes", "num_workers", "seed")
-        for name in (*not_negative, "weight_decay", "gradient_clip"):
+        for name in (*not_negative, "weight_decay", "gradient_clip", "node_budget", "subsample"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"--{name} must not be negative, it is {getattr(self, name)}")
         for name, values in (("ema_decay", (self.ema_decay,)), ("betas", self.betas)):
@@ -118,6 +135,8 @@ class TrainOptions:
             raise UserError(f"--initial_divisor must be at least 1, not {self.initial_divisor}")
         if not all(length > 0 for length in self.coordinate_scale):
             raise UserError(f"--coordinate_scale must be positive, not {self.coordinate_scale}")
+        check_features(self.features)
+        check_symmetries(self.augment)
         scalar_targets(self.targets)
 
 

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser
 
+from lpbf_dataset.schema import FEATURE_VARIABLES
+from pipelines.augmentation import SYMMETRIES
 from pipelines.console import UserError, add_verbosity, did_you_mean
-from pipelines.options import IN_CHANNELS, FitOptions, Job, OptionsT, TrainOptions, read_yaml
+from pipelines.features import POSITION_CHANNELS
+from pipelines.options import FitOptions, Job, OptionsT, TrainOptions, read_yaml
 from pipelines.recipe import DEFAULT_RECIPE, find_recipe, recipes_of
 
 if TYPE_CHECKING:
@@ -29,6 +32,12 @@ if TYPE_CHECKING:
 
 LISTS: dict[str, tuple[type, int | str, str]] = {
     "targets": (str, "+", "fields to predict"),
+    "features": (
+        str,
+        "*",
+        "geometry features the model sees besides positions: " + ", ".join(FEATURE_VARIABLES),
+    ),
+    "augment": (str, "*", "symmetries to draw training cases from: " + ", ".join(SYMMETRIES)),
     "coordinate_scale": (float, 3, "mm that x, y, z are divided by"),
     "betas": (float, 2, "decay rates of the optimiser's averages"),
 }
@@ -163,7 +172,7 @@ def _job(entry: ModelEntry[Any], options: Namespace, options_type: type[OptionsT
     if empty := [name for name, value in {**training, **model_options}.items() if value is None]:
         raise UserError(f"{', '.join(empty)} must have a value")
     try:
-        config = entry.config_type(in_channels=IN_CHANNELS, out_channels=1, **model_options)
+        config = entry.config_type(in_channels=POSITION_CHANNELS, out_channels=1, **model_options)
     except ValueError as error:
         raise UserError(f"--model: {error}") from error
     if getattr(config, "condition_channels", 0):

@@ -22,14 +22,15 @@ from pipelines.callbacks import Checkpoints, History, Progress
 from pipelines.checkpoint import AtomicCheckpointIO, Description, describe, load_checkpoint
 from pipelines.compilation import compile_model
 from pipelines.console import EXIT_INCOMPLETE, UserError, set_verbosity
-from pipelines.data import Samples, training_loader, validation_loader
+from pipelines.data import Samples, batch_plan, node_counts, training_loader, validation_loader
 from pipelines.evaluation import evaluate_and_report
+from pipelines.features import check_stored_features, input_channels
 from pipelines.module import Surrogate, TrainingDivergedError
-from pipelines.options import IN_CHANNELS
 from pipelines.plots import save_loss_plot
 from pipelines.run import Run
 from pipelines.run_folder import check_resumable, create_run_folder, is_finished
 from pipelines.scaling import Scaling, scalar_targets
+from pipelines.variation import Variation
 
 if TYPE_CHECKING:
     from lpbf_dataset.store.reader import Dataset
@@ -116,16 +117,23 @@ def _check_sizes(options: TrainOptions, store: Dataset) -> None:
 
 
 def _description(job: Job[TrainOptions], store: Dataset) -> Description:
-    targets = scalar_targets(job.training.targets)
-    channels = {"in_channels": IN_CHANNELS, "out_channels": len(targets)}
-    scaling = Scaling.of_store(store, targets, job.training.coordinate_scale)
-    return Description(job.model, {**channels, **job.model_options}, scaling)
+    options = job.training
+    targets = scalar_targets(options.targets)
+    check_stored_features(options.features, store)
+    channels = {"in_channels": input_channels(options.features), "out_channels": len(targets)}
+    scaling = Scaling.of_store(store, targets, options.coordinate_scale)
+    model_options = {**channels, **job.model_options}
+    description = Description(job.model, model_options, scaling, options.features, options.feature_scale)
+    if options.subsample and description.mesh_view.edges:
+        raise UserError(f"--subsample: {job.model} needs every node, as it sees the edges between them")
+    return description
 
 
 def _epochs(options: TrainOptions, store: Dataset) -> int:
     """Count the epochs that give `epochs` and `min_steps` both."""
-    cases_per_step = options.batch_size * options.devices * options.accumulate
-    steps_per_epoch = math.ceil(len(store.train) / cases_per_step)
+    counts = node_counts(store.train, options.subsample)
+    plan = batch_plan(counts, options.batch_size, options.node_budget, options.devices)
+    steps_per_epoch = math.ceil(len(plan) / options.accumulate)
     return max(options.epochs, math.ceil(options.min_steps / steps_per_epoch))
 
 
@@ -184,13 +192,11 @@ def _fit(trainer: Trainer, surrogate: Surrogate, job: Job[TrainOptions], store: 
         describe(load_checkpoint(last), last)
     description = surrogate.description
     share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
-    sizes = {"batch_size": options.batch_size, "num_workers": options.num_workers}
-    in_buckets = options.compile and not description.mesh_view.edges
-    cases = Samples(store.train, description)
-    train = training_loader(cases, seed=options.seed, in_buckets=in_buckets, **sizes, **share)
-    val = None
-    if len(store.val):
-        val = validation_loader(Samples(store.val, description), in_buckets=in_buckets, **sizes, **share)
+    sizes = {name: getattr(options, name) for name in ("batch_size", "node_budget", "num_workers")}
+    common = {**sizes, **share, "in_buckets": options.compile and not description.mesh_view.edges}
+    variation = Variation(options.seed, options.augment, options.subsample)
+    train = training_loader(Samples(store.train, description, variation), seed=options.seed, **common)
+    val = validation_loader(Samples(store.val, description), **common) if len(store.val) else None
     try:
         trainer.fit(surrogate, train, val, ckpt_path=last if resumed else None, weights_only=True)
     except SystemExit as error:

@@ -109,7 +109,7 @@ def test_loss_in_closed_form():
 
 
 def order(loader, epoch):
-    loader.sampler.set_epoch(epoch)
+    loader.batch_sampler.sampler.set_epoch(epoch)
     return [case_id for batch in loader for case_id in batch.case_ids]
 
 
