@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
@@ -45,9 +46,13 @@ class Predictor:
     predict: Callable[[Case], NDArray[np.floating]]
 
     @classmethod
-    def of_run(cls, run: Run) -> Self:
-        """Predict with the model of a run."""
-        return cls(run.targets, run.description.variables, run.predict)
+    def of_run(cls, run: Run, cases: Dataset) -> Self:
+        """Predict with the model of a run; coarser graphs of meshes are kept beside the store of `cases`."""
+        # It imports PyTorch, and predictions made elsewhere do not need it.
+        from pipelines.mesh_view import levels_folder
+
+        predict = partial(run.predict, levels_folder=levels_folder(cases))
+        return cls(run.targets, run.description.variables, predict)
 
 
 def unit(target: str) -> str:
@@ -153,7 +158,7 @@ def evaluate(run: Run, store: Dataset, *, quiet: bool) -> dict[str, Any]:
     # It imports PyTorch, and predictions made elsewhere do not need it.
     from pipelines.environment import store_fingerprint
 
-    scores = case_scores(Predictor.of_run(run), store, quiet=quiet)
+    scores = case_scores(Predictor.of_run(run, store), store, quiet=quiet)
     key = evaluation_key(run.path, store_fingerprint(store))
     write_case_metrics(run.path / files.CASE_METRICS, scores, key)
     metrics = {"epoch": run.epoch, "targets": summary(scores)}

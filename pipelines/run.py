@@ -144,7 +144,7 @@ class Run:
         check_fingerprint(self.path, store)
         return store
 
-    def predict(self, case: Case) -> NDArray[np.float32]:
+    def predict(self, case: Case, levels_folder: Path | None = None) -> NDArray[np.float32]:
         """Predict the targets on the nodes of a case.
 
         Parameters
@@ -152,6 +152,9 @@ class Run:
         case : lpbf_dataset.Case
             Of it are used the points, and the variables of `description.features` and
             `description.mesh_view`.
+        levels_folder : Path, optional
+            Where coarser graphs of meshes are kept, see `pipelines.mesh_view.levels_folder`; None
+            coarsens the mesh every time.
 
         Returns
         -------
@@ -171,7 +174,7 @@ class Run:
                 f"case {case.case_id!r} has no {', '.join(absent)}, which {self.description.model} needs"
             )
         x_BNC = torch.from_numpy(self.description.inputs(case))[None]
-        mesh = mesh_arguments([view.of_case(case)], case.node_count)
+        mesh = mesh_arguments([view.of_case(case, levels_folder)], case.node_count)
         with torch.inference_mode():
             y_BNT = self.model(x_BNC.to(self.device), **move_data_to_device(mesh, self.device))
         return self.scaling.decode(y_BNT[0].float().cpu().numpy())

@@ -142,7 +142,9 @@ def test_metrics_of_other_weights_are_not_taken(evaluated, copied, finished, tmp
     kept = pd.read_parquet(copied / "case_metrics.parquet").query("split == 'test'")
     assert evaluated(copied, "-q").code == 0
     run = Run.open(copied)
-    expected = case_scores(Predictor.of_run(run), run.dataset().test, quiet=True)["relative_l2"].item()
+    expected = case_scores(Predictor.of_run(run, run.dataset()), run.dataset().test, quiet=True)[
+        "relative_l2"
+    ].item()
     assert comparison(tmp_path)["mean"].iloc[0] == pytest.approx(expected)
     assert before == pytest.approx(kept["relative_l2"].item())
 

@@ -195,7 +195,7 @@ def test_a_multiscale_model_keeps_coarser_graphs_beside_the_store(command, store
     outcome = command(*BSMS, "--data", store, "-o", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     kept = sorted((store.parent / f"{store.name}.levels").iterdir())
-    assert len(kept) == len(dataset.train) + len(dataset.val)
+    assert len(kept) == len(dataset)
     trained = Run.open(tmp_path / "run")
     assert trained.predict(dataset["e"]).shape == (dataset["e"].node_count, 1)
     written = [path.stat().st_mtime_ns for path in kept]
