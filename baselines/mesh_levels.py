@@ -127,12 +127,18 @@ def _transfer(
 def _directed_edges(points: NDArray[np.floating], edges: NDArray[np.integer]) -> MeshEdges:
     count = len(edges)
     features = np.empty((2 * count, EDGE_FEATURES), dtype=points.dtype)
-    relative = points[edges[:, 1]] - points[edges[:, 0]]
-    features[:count, :3], features[count:, :3] = relative, -relative
+    # Several times as fast as indexing.
+    relative = points.take(edges[:, 1], axis=0) - points.take(edges[:, 0], axis=0)
+    features[:count, :3] = relative
+    np.negative(relative, out=features[count:, :3])
     features[:count, 3] = features[count:, 3] = np.sqrt(np.einsum("ij,ij->i", relative, relative))
     return MeshEdges(torch.from_numpy(_both_ways(edges)), torch.from_numpy(features))
 
 
 def _both_ways(edges: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return senders and receivers, (2, 2 m): each edge from its first node on, then each back."""
-    return np.concatenate([edges, edges[:, ::-1]]).T.astype(np.int64, order="C")
+    count = len(edges)
+    endpoints = np.empty((2, 2 * count), dtype=np.int64)
+    endpoints[0, :count] = endpoints[1, count:] = edges[:, 0]
+    endpoints[1, :count] = endpoints[0, count:] = edges[:, 1]
+    return endpoints
