@@ -116,7 +116,8 @@ def predictions_entry(path: str, name: str, data: str, split: Split, *, quiet: b
     store = lpbf.open_dataset(data)
     cases = _cases(store, split)
     predictions = Predictions(path, cases.case_ids)
-    scores = case_scores(Predictor(predictions.targets, (), predictions.predict), cases, quiet=quiet)
+    predictor = Predictor(predictions.targets, (), predictions.predict_with_uncertainty)
+    scores = case_scores(predictor, cases, quiet=quiet)
     return _entry(name, "", cases, split, scores, store.train)
 
 

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from lpbf_dataset.schema import MESH_VARIABLES, SPLITS, VARIABLES, resolve_scalar
 from pipelines import files
+from pipelines.calibration import NAMES as CALIBRATION
+from pipelines.calibration import calibration
 from pipelines.case_metrics import evaluation_key, write_case_metrics
 from pipelines.metrics import PUBLISHED_TARGET, score, summarize
+from pipelines.scored_fields import scored_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from lpbf_dataset import Case
@@ -36,14 +39,18 @@ class Predictor:
     targets : tuple of str
         Scalar fields that are predicted.
     variables : tuple of str
-        What `predict` needs of a case.
-    predict : callable
-        From a case to (nodes, targets) floats, in the units of `lpbf_dataset.schema.VARIABLES`.
+        What `predict_with_uncertainty` needs of a case.
+    predict_with_uncertainty : callable
+        From a case to the prediction, (nodes, targets) floats in the units of
+        `lpbf_dataset.schema.VARIABLES`, and its standard deviation alike, or None if that is not known.
+    members : int or None
+        Size of the ensemble that the standard deviation is of; None if it is of none.
     """
 
     targets: tuple[str, ...]
     variables: tuple[str, ...]
-    predict: Callable[[Case], NDArray[np.floating]]
+    predict_with_uncertainty: Callable[[Case], tuple[NDArray[np.floating], NDArray[np.floating] | None]]
+    members: int | None = None
 
     @classmethod
     def of_run(cls, run: Run, cases: Dataset) -> Self:
@@ -51,12 +58,13 @@ class Predictor:
         # It imports PyTorch, and predictions made elsewhere do not need it.
         from pipelines.mesh_view import levels_folder
 
-        predict = partial(run.predict, levels_folder=levels_folder(cases))
-        return cls(run.targets, run.description.variables, predict)
+        predict = partial(run.predict_with_uncertainty, levels_folder=levels_folder(cases))
+        members = run.members if run.members > 1 else None
+        return cls(run.targets, run.description.variables, predict, members)
 
 
 def unit(target: str) -> str:
-    """Return the unit of a scalar field."""
+    """Return the unit of a field."""
     return VARIABLES[resolve_scalar(target)[0]].units
 
 
@@ -75,10 +83,11 @@ def case_scores(predictor: Predictor, cases: Dataset, *, quiet: bool) -> pd.Data
     Returns
     -------
     DataFrame
-        One row a case, target and region: ``case_id``, ``design_id``, ``split``, ``nodes`` and ``max_z``
-        (mm) of the case, ``target``, ``unit``, ``region`` and the metrics of `pipelines.metrics` over the
-        nodes of the region.  That is "all" nodes; where the store says which nodes lie on the surface also
-        those on the "surface" and in the "interior", unless there is none.
+        One row a case, field of `scored_fields` and region: ``case_id``, ``design_id``, ``split``, ``nodes``
+        and ``max_z`` (mm) of the case, ``target``, ``unit``, ``region``, the metrics of `pipelines.metrics`
+        and, of scalar fields with a standard deviation, those of `pipelines.calibration`, over the nodes of
+        the region.  That is "all" nodes; where the store says which nodes lie on the surface also those on
+        the "surface" and in the "interior", unless there is none.
 
     Raises
     ------
@@ -96,22 +105,26 @@ def case_scores(predictor: Predictor, cases: Dataset, *, quiet: bool) -> pd.Data
 
 
 def _rows(predictor: Predictor, case: Case) -> Iterator[dict[str, Any]]:
-    prediction = predictor.predict(case)
+    prediction, std = predictor.predict_with_uncertainty(case)
+    truth = np.stack([case.scalar(target) for target in predictor.targets], axis=1)
     regions = list(_regions(case))
-    for column, target in enumerate(predictor.targets):
-        truth = case.scalar(target)
+    for field, columns in scored_fields(predictor.targets).items():
         for region, nodes in regions:
-            yield {
+            predicted, true = prediction[nodes][:, columns], truth[nodes][:, columns]
+            row = {
                 "case_id": case.case_id,
                 "design_id": case.design_id,
                 "split": case.split,
                 "nodes": case.node_count,
                 "max_z": float(case.points[:, 2].max()),
-                "target": target,
-                "unit": unit(target),
+                "target": field,
+                "unit": unit(field),
                 "region": region,
-                **score(prediction[nodes, column], truth[nodes], target),
+                **score(predicted, true, field),
             }
+            if std is not None and isinstance(columns, int):
+                row |= calibration(predicted, std[nodes][:, columns], true, predictor.members)
+            yield row
 
 
 def _regions(case: Case) -> Iterator[tuple[str, slice | NDArray[np.bool_]]]:
@@ -124,6 +137,11 @@ def _regions(case: Case) -> Iterator[tuple[str, slice | NDArray[np.bool_]]]:
                 yield region, nodes
 
 
+def is_calibrated(scores: pd.DataFrame) -> bool:
+    """Whether scores of a target compare its uncertainty with its error."""
+    return "coverage_95" in scores and bool(scores["coverage_95"].notna().any())
+
+
 def summary(scores: pd.DataFrame) -> dict[str, Any]:
     """Mean and median over cases, ``{target: {"unit": ..., split: {"cases": n, "mean": ..., ...}}}``."""
     whole = scores[scores["region"] == "all"]
@@ -131,6 +149,8 @@ def summary(scores: pd.DataFrame) -> dict[str, Any]:
     for target, of_target in whole.groupby("target", sort=False):
         result[str(target)] = {"unit": unit(str(target))}
         metrics = [name for name in COLUMNS if name != "published_relative_l2" or target == PUBLISHED_TARGET]
+        if is_calibrated(of_target):
+            metrics += CALIBRATION
         for split, group in of_target.groupby("split", sort=False):
             cases = [
                 {str(name): float(value) for name, value in row.items()}

@@ -21,6 +21,11 @@ LAST_CHECKPOINT = CHECKPOINTS / "last.ckpt"
 BEST_CHECKPOINT = CHECKPOINTS / "best.ckpt"
 
 
+def member_folder(run: Path, index: int) -> Path:
+    """Where a member of an ensemble lies in the folder of the ensemble; it is a run of its own."""
+    return run / f"member_{index}"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")

@@ -1,8 +1,9 @@
 """How far a predicted field is from the true one: pure functions of one case, and their summary.
 
-All take the predicted and the true scalar field of a case, (n,) arrays in physical units, and
-compute in float64.  A ratio whose denominator vanishes is NaN or infinite, and stays so in the
-summary: a case that cannot be scored is not passed over in silence.
+All take the predicted and the true field of a case in physical units, (n,) arrays of a scalar or (n, k) of a
+vector, and compute in float64.  The error of a vector at a node is the length of the difference.  A ratio
+whose denominator vanishes is NaN or infinite, and stays so in the summary: a case that cannot be scored is
+not passed over in silence.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PUBLISHED_TARGET = "displacement_z"
 
 
 def relative_l2(prediction: Array, truth: Array) -> float:
-    """||prediction - truth|| / ||truth||."""
+    """||prediction - truth|| / ||truth||, over nodes and components together."""
     return _ratio(np.linalg.norm(_error(prediction, truth)), np.linalg.norm(truth.astype(np.float64)))
 
 
@@ -35,22 +36,22 @@ def r2(prediction: Array, truth: Array) -> float:
     """Coefficient of determination: 1 minus squared error over squared deviation from the mean."""
     wide = truth.astype(np.float64)
     squared_error = np.square(_error(prediction, truth)).sum()
-    return 1.0 - _ratio(squared_error, np.square(wide - wide.mean()).sum())
+    return 1.0 - _ratio(squared_error, np.square(wide - wide.mean(axis=0)).sum())
 
 
 def mean_absolute_error(prediction: Array, truth: Array) -> float:
     """Mean of |prediction - truth|, in the unit of the field."""
-    return float(np.abs(_error(prediction, truth)).mean())
+    return float(_lengths(_error(prediction, truth)).mean())
 
 
 def p95_absolute_error(prediction: Array, truth: Array) -> float:
     """95th percentile of |prediction - truth| over the nodes (linear interpolation), same unit."""
-    return float(np.percentile(np.abs(_error(prediction, truth)), 95))
+    return float(np.percentile(_lengths(_error(prediction, truth)), 95))
 
 
 def max_absolute_error(prediction: Array, truth: Array) -> float:
     """Largest |prediction - truth|, in the unit of the field."""
-    return float(np.abs(_error(prediction, truth)).max())
+    return float(_lengths(_error(prediction, truth)).max())
 
 
 def published_relative_l2(prediction: Array, truth: Array) -> float:
@@ -79,10 +80,10 @@ def score(prediction: Array, truth: Array, target: str) -> dict[str, float]:
 
     Parameters
     ----------
-    prediction, truth : (n,) floating ndarray
+    prediction, truth : (n,) or (n, k) floating ndarray
         In the unit of the target.
     target : str
-        Name of the scalar field; `published_relative_l2` is added for `PUBLISHED_TARGET` alone.
+        Name of the field; `published_relative_l2` is added for `PUBLISHED_TARGET` alone.
 
     Returns
     -------
@@ -116,6 +117,11 @@ def summarize(cases: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float
 def _error(prediction: Array, truth: Array) -> NDArray[np.float64]:
     assert prediction.shape == truth.shape, (prediction.shape, truth.shape)
     return prediction.astype(np.float64) - truth.astype(np.float64)
+
+
+def _lengths(errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Absolute value of a scalar, length of a vector, at each node."""
+    return np.abs(errors) if errors.ndim == 1 else np.linalg.norm(errors, axis=1)
 
 
 def _ratio(numerator: np.floating | float, denominator: np.floating | float) -> float:

@@ -12,14 +12,14 @@ one NPZ file         array ``<case id>/<target>``, as ``numpy.savez(path, **{"a/
 
 A target is a scalar field or component by its name in `lpbf_dataset.schema.VARIABLES`,
 ``displacement_z`` or ``von_mises_stress``, of shape (nodes,); or a whole vector or tensor field,
-``displacement`` of shape (nodes, 3), which stands for its components.  Values are numbers in the units
-of the store, nodes in its order.  Nothing in these files is executed, and no array is allocated before
-its size is known to be that of the case.
+``displacement`` of shape (nodes, 3), which stands for its components.  Beside each target there may be its
+standard deviation, ``<target>_std`` of the same shape.  Values are numbers in the units of the store, nodes
+in its order.  Nothing in these files is executed, and no array is allocated before its size is known to be
+that of the case.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,7 +36,8 @@ from lpbf_dataset.schema import (
 from lpbf_dataset.sources.archive import MAX_FILE_BYTES, open_archive
 from lpbf_dataset.sources.base import CaseError
 from lpbf_dataset.sources.npz.npy import read_array
-from lpbf_dataset.store.filesystem import reporting
+from lpbf_dataset.store.filesystem import connect, reporting
+from pipelines.bounded_chunks import ChunkError, read_bounded
 from pipelines.console import UserError
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
     from lpbf_dataset import Case
     from lpbf_dataset.sources.archive import Archive
+
+
+STD_SUFFIX = "_std"
 
 
 class PredictionsError(UserError):
@@ -94,29 +98,61 @@ class Predictions:
                     f"{path}: case {case_id!r} has {', '.join(found)}, but {cases[0]!r} has "
                     f"{', '.join(self._names)}; every case must have the same fields"
                 )
+        self._with_std = self._split_off_std()
         self.targets = tuple(target for name in self._names for target in self._components(name))
         if repeated := {target for target in self.targets if self.targets.count(target) > 1}:
             raise PredictionsError(f"{path} has {', '.join(sorted(repeated))} twice, alone and in a vector")
 
-    def predict(self, case: Case) -> NDArray[np.floating]:
-        """Read the prediction of a case, (nodes, targets) floats.
+    def predict_with_uncertainty(self, case: Case) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Read the prediction of a case and its standard deviation.
+
+        Returns
+        -------
+        prediction : (nodes, targets) float64 ndarray
+        std : (nodes, targets) float64 ndarray or None
+            None where there is none.
 
         Raises
         ------
         PredictionsError
-            If an array is damaged, of another shape, or has values that are not finite.
+            If an array is damaged, of another shape, or has values that are not finite, or a standard
+            deviation is negative.
         """
+        prediction = self._read(case, "")
+        if not self._with_std:
+            return prediction, None
+        std = self._read(case, STD_SUFFIX)
+        if (std < 0).any():
+            raise PredictionsError(f"{self._path}: case {case.case_id!r} has a negative standard deviation")
+        return prediction, std
+
+    def _read(self, case: Case, suffix: str) -> NDArray[np.float64]:
+        """Arrays of all targets of a case, (nodes, targets)."""
         columns = []
         for name in self._names:
-            row_shape = self._row_shape(name)
-            values = self._container.read(case.case_id, name, (case.node_count, *row_shape))
+            stored, shape = name + suffix, (case.node_count, *self._row_shape(name))
+            values = self._container.read(case.case_id, stored, shape)
             if bad := int(np.count_nonzero(~np.isfinite(values))):
                 raise PredictionsError(
-                    f"{self._path}: {bad} of {values.size} values of {name} of case {case.case_id!r} "
+                    f"{self._path}: {bad} of {values.size} values of {stored} of case {case.case_id!r} "
                     "are not finite"
                 )
             columns.append(values.reshape(case.node_count, -1))
         return np.concatenate(columns, axis=1, dtype=np.float64)
+
+    def _split_off_std(self) -> bool:
+        """Leave the names of predictions alone; tell whether they have standard deviations."""
+        of_std = {name.removesuffix(STD_SUFFIX) for name in self._names if name.endswith(STD_SUFFIX)}
+        predicted = [name for name in self._names if not name.endswith(STD_SUFFIX)]
+        if alone := sorted(of_std ^ set(predicted)) if of_std else []:
+            name = alone[0]
+            having, lacking = ("", STD_SUFFIX) if name in predicted else (STD_SUFFIX, "")
+            raise PredictionsError(
+                f"{self._path} has {name}{having} but no {name}{lacking}: standard deviations must be given "
+                "for every field or for none"
+            )
+        self._names = predicted
+        return bool(of_std)
 
     def _components(self, name: str) -> list[str]:
         """Targets that an array stands for."""
@@ -198,6 +234,7 @@ class ZarrContainer:
         with reporting(f"cannot open {location}"):
             self._root = zarr.open_group(location, mode="r", zarr_format=3)
             self._groups = dict(self._root.groups())
+            self._filesystem, self._folder = connect(str(location))
 
     def names(self, case_id: str) -> list[str]:
         """Names of the arrays of a case in order; none if it has none.  Raises `StoreError`."""
@@ -214,16 +251,10 @@ class ZarrContainer:
         if array.dtype.kind not in "biuf":
             raise PredictionsError(f"{label}: holds {array.dtype}, not numbers")
         _check_shape(label, array.shape, shape)
-        chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
-        if chunk_bytes > MAX_FILE_BYTES:
-            raise PredictionsError(
-                f"{label}: chunks of {chunk_bytes} bytes; at most {MAX_FILE_BYTES} are read"
-            )
         try:
-            with reporting(f"cannot read {label}"):
-                return np.asarray(array[...])
-        except RuntimeError as error:  # of a codec
-            raise PredictionsError(f"{label} is damaged: {' '.join(str(error).split())}") from error
+            return read_bounded(array, self._filesystem, f"{self._folder}/{case_id}/{name}", MAX_FILE_BYTES)
+        except ChunkError as error:
+            raise PredictionsError(f"{label}: {error}") from error
 
 
 def _open(path: str) -> Container:

@@ -15,6 +15,7 @@ import lpbf_dataset as lpbf
 from pipelines import files
 from pipelines.checkpoint import RunError, describe, load_checkpoint, restore_model
 from pipelines.console import UserError
+from pipelines.ensemble_model import EnsembleModel
 from pipelines.environment import store_fingerprint
 from pipelines.floor_checkpoint import TRAINING_NODES, restore_floor
 from pipelines.mesh_view import mesh_arguments
@@ -51,9 +52,9 @@ class Run:
     description : Description
         What kind of model, its inputs and targets.
     model : Module
-        In evaluation mode, on `device`.
+        In evaluation mode, on `device`; an `EnsembleModel` if there are several.
     epoch : int or None
-        Epoch of the weights, counted from 1; None for a floor, which has none.
+        Epoch of the weights, counted from 1; None for a floor, which has none, and for an ensemble.
     device : device
         Where `predict` computes.
     """
@@ -88,9 +89,16 @@ class Run:
             config = read_yaml(folder / files.CONFIG)
         except UserError as error:
             raise RunError(str(error)) from error
+        members = config.get("members", 1)
+        if isinstance(members, int) and members > 1:
+            return cls._open_ensemble(folder, config, members, torch.device(device))
+        return cls._open_single(folder, config, torch.device(device))
+
+    @classmethod
+    def _open_single(cls, folder: Path, config: dict[str, Any], device: torch.device) -> Self:
         if (folder / TRAINING_NODES).is_file():
             description, floor = restore_floor(folder / TRAINING_NODES)
-            return cls(folder, config, description, floor, None, torch.device(device))
+            return cls(folder, config, description, floor, None, device)
         best = folder / files.BEST_CHECKPOINT
         chosen = best if best.is_file() else folder / files.LAST_CHECKPOINT
         if not chosen.is_file():
@@ -103,8 +111,31 @@ class Run:
             restore_model(checkpoint, chosen).to(device),
             # Lightning counts from 0 and writes the checkpoint within the epoch.
             int(checkpoint["epoch"]) + 1,
-            torch.device(device),
+            device,
         )
+
+    @classmethod
+    def _open_ensemble(cls, folder: Path, config: dict[str, Any], members: int, device: torch.device) -> Self:
+        opened: list[Self] = []
+        for index in range(members):
+            path = files.member_folder(folder, index)
+            if not path.is_dir():
+                raise RunError(
+                    f"{folder} has {index} of its {members} members; train the others with "
+                    "lpbf-train ... --resume"
+                )
+            opened.append(cls._open_single(path, config, device))
+        first = opened[0].description
+        for member in opened:
+            if member.description != first:
+                raise RunError(f"{member.path} is of another model or scaling than {opened[0].path}")
+        model = EnsembleModel(member.model for member in opened).eval()
+        return cls(folder, config, first, model, None, device)
+
+    @property
+    def members(self) -> int:
+        """How many models predict: 1, or the size of the ensemble."""
+        return len(self.model.members) if isinstance(self.model, EnsembleModel) else 1
 
     @property
     def scaling(self) -> Scaling:
@@ -166,6 +197,38 @@ class Run:
         RunError
             If the case has not got all of them.
         """
+        return self.predict_with_uncertainty(case, levels_folder)[0]
+
+    def predict_with_uncertainty(
+        self, case: Case, levels_folder: Path | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Predict the targets on the nodes of a case, and how sure that is.
+
+        Parameters
+        ----------
+        case, levels_folder
+            As of `predict`.
+
+        Returns
+        -------
+        mean : (nodes, targets) float32 ndarray
+            As `predict` gives it: of an ensemble, the mean over its members.
+        std : (nodes, targets) float32 ndarray or None
+            Standard deviation over the members, in the same units: the root of the unbiased variance, whose
+            divisor is one less than the number of members.  None for a single model.
+
+        Raises
+        ------
+        RunError
+            As of `predict`.
+        """
+        each = self._predict_each(case, levels_folder)
+        if len(each) == 1:
+            return each[0], None
+        return each.mean(axis=0), each.std(axis=0, ddof=1)
+
+    def _predict_each(self, case: Case, levels_folder: Path | None) -> NDArray[np.float32]:
+        """Predictions of every member, (members, nodes, targets)."""
         view = self.description.mesh_view
         if absent := [
             name for name in (*self.description.features, *view.variables) if name not in case.variables
@@ -173,11 +236,15 @@ class Run:
             raise RunError(
                 f"case {case.case_id!r} has no {', '.join(absent)}, which {self.description.model} needs"
             )
-        x_BNC = torch.from_numpy(self.description.inputs(case))[None]
+        x_BNC = torch.from_numpy(self.description.inputs(case))[None].to(self.device)
         mesh = mesh_arguments([view.of_case(case, levels_folder)], case.node_count)
+        mesh = move_data_to_device(mesh, self.device)
         with torch.inference_mode():
-            y_BNT = self.model(x_BNC.to(self.device), **move_data_to_device(mesh, self.device))
-        return self.scaling.decode(y_BNT[0].float().cpu().numpy())
+            if isinstance(self.model, EnsembleModel):
+                y_KBNT = self.model.each(x_BNC, **mesh)
+            else:
+                y_KBNT = self.model(x_BNC, **mesh)[None]
+        return self.scaling.decode(y_KBNT[:, 0].float().cpu().numpy())
 
 
 def check_fingerprint(folder: Path, store: Dataset) -> None:

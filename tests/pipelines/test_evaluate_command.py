@@ -79,7 +79,7 @@ def comparison(folder, metric="relative_l2"):
 
 def test_scores_are_the_metrics_of_each_region(surfaced):
     cases = lpbf.open_dataset(surfaced)
-    predictor = Predictor(("displacement_z",), (), lambda case: 1.1 * case.displacement[:, 2:] + 0.01)
+    predictor = Predictor(("displacement_z",), (), lambda case: (1.1 * case.displacement[:, 2:] + 0.01, None))
     scores = case_scores(predictor, cases, quiet=True)
     assert scores["region"].value_counts().to_dict() == {"all": 5, "surface": 5, "interior": 3}
     for row in scores.to_dict("records"):

@@ -64,19 +64,20 @@ def test_every_layout_gives_what_was_written(write, cases):
     assert predictions.targets == ("displacement_z", "von_mises_stress")
     for case_id, of_case in ARRAYS.items():
         expected = np.stack([of_case["displacement_z"], of_case["von_mises_stress"]], axis=1)
-        np.testing.assert_array_equal(predictions.predict(cases[case_id]), expected)
+        np.testing.assert_array_equal(predictions.predict_with_uncertainty(cases[case_id])[0], expected)
 
 
 def test_a_vector_stands_for_its_components(write, cases):
     values = np.random.default_rng(0).normal(size=(16, 3))
     predictions = Predictions(write({"e": {"displacement": values}}), ["e"])
     assert predictions.targets == ("displacement_x", "displacement_y", "displacement_z")
-    np.testing.assert_array_equal(predictions.predict(cases["e"]), values)
+    np.testing.assert_array_equal(predictions.predict_with_uncertainty(cases["e"])[0], values)
 
 
 def test_a_scalar_may_be_a_column_of_an_npz(tmp_path, cases):
     path = write_npz(tmp_path / "p.npz", {"e": {"von_mises_stress": np.arange(16.0)[:, None]}})
-    np.testing.assert_array_equal(Predictions(str(path), ["e"]).predict(cases["e"])[:, 0], np.arange(16.0))
+    prediction, _ = Predictions(str(path), ["e"]).predict_with_uncertainty(cases["e"])
+    np.testing.assert_array_equal(prediction[:, 0], np.arange(16.0))
 
 
 def test_cases_that_are_missing_are_counted(write):
@@ -126,7 +127,7 @@ def test_fields_must_be_known(write, names, message):
 def test_arrays_must_fit_the_case(write, cases, name, values, message):
     predictions = Predictions(write({"e": {name: values}}), ["e"])
     with pytest.raises(PredictionsError, match=message) as raised:
-        predictions.predict(cases["e"])
+        predictions.predict_with_uncertainty(cases["e"])
     assert "\n" not in str(raised.value)
 
 
@@ -169,7 +170,7 @@ def test_pickles_in_an_npz_are_not_executed(tmp_path, cases):
     np.savez(tmp_path / "p.npz", **{"e/displacement_z": objects}, allow_pickle=True)
     predictions = Predictions(str(tmp_path / "p.npz"), ["e"])
     with pytest.raises(PredictionsError, match="holds object, not numbers"):
-        predictions.predict(cases["e"])
+        predictions.predict_with_uncertainty(cases["e"])
     assert not target.exists()
 
 
@@ -187,7 +188,7 @@ def test_an_array_that_lies_about_its_size_is_not_allocated(tmp_path, cases):
     with zipfile.ZipFile(tmp_path / "p.npz", "w") as archive:
         archive.writestr("e/displacement_z.npy", contents)
     with pytest.raises(PredictionsError, match="of 8000000000000 bytes"):
-        Predictions(str(tmp_path / "p.npz"), ["e"]).predict(cases["e"])
+        Predictions(str(tmp_path / "p.npz"), ["e"]).predict_with_uncertainty(cases["e"])
 
 
 def edit_metadata(path, change):
@@ -212,15 +213,15 @@ def test_zarr_metadata_is_not_believed(change, message, tmp_path, cases):
     path = write_zarr(tmp_path / "p.zarr", ARRAYS)
     edit_metadata(path / "e" / "displacement_z" / "zarr.json", change)
     with pytest.raises((PredictionsError, StoreError), match=message) as raised:
-        Predictions(str(path), ["e"]).predict(cases["e"])
+        Predictions(str(path), ["e"]).predict_with_uncertainty(cases["e"])
     assert "\n" not in str(raised.value)
 
 
 def test_a_damaged_chunk_of_a_zarr_array(tmp_path, cases):
     path = write_zarr(tmp_path / "p.zarr", ARRAYS)
     (path / "e" / "displacement_z" / "c" / "0").write_bytes(b"damaged")
-    with pytest.raises(PredictionsError, match="e/displacement_z is damaged"):
-        Predictions(str(path), ["e"]).predict(cases["e"])
+    with pytest.raises(PredictionsError, match="e/displacement_z: chunk c/0 is damaged"):
+        Predictions(str(path), ["e"]).predict_with_uncertainty(cases["e"])
 
 
 def test_the_id_of_a_case_leads_to_no_other_folder(tmp_path):
@@ -228,3 +229,50 @@ def test_the_id_of_a_case_leads_to_no_other_folder(tmp_path):
     np.savez(tmp_path / "outside.npz", **ARRAYS["e"])
     with pytest.raises(PredictionsError, match="no prediction of 1 of 1 cases"):
         Predictions(str(tmp_path / "p"), ["../outside"])
+
+
+def with_std(arrays, std):
+    return {case_id: {**of_case, **std(of_case)} for case_id, of_case in arrays.items()}
+
+
+def test_standard_deviations_stand_beside_their_fields(write, cases):
+    std = with_std(ARRAYS, lambda fields: {f"{name}_std": 0.1 + np.abs(v) for name, v in fields.items()})
+    predictions = Predictions(write(std), ["a", "e"])
+    assert predictions.targets == ("displacement_z", "von_mises_stress")
+    prediction, spread = predictions.predict_with_uncertainty(cases["e"])
+    np.testing.assert_allclose(spread, 0.1 + np.abs(prediction), rtol=1e-6)
+
+
+def test_the_standard_deviation_of_a_vector(write, cases):
+    values = np.random.default_rng(0).uniform(size=(16, 3))
+    predictions = Predictions(write({"e": {"displacement": values, "displacement_std": 2 * values}}), ["e"])
+    assert predictions.targets == ("displacement_x", "displacement_y", "displacement_z")
+    np.testing.assert_array_equal(predictions.predict_with_uncertainty(cases["e"])[1], 2 * values)
+
+
+def test_no_standard_deviation(write, cases):
+    assert Predictions(write(ARRAYS), ["e"]).predict_with_uncertainty(cases["e"])[1] is None
+
+
+@pytest.mark.parametrize(
+    ("std", "message"),
+    [
+        ({"displacement_z_std": np.ones(16)}, "has von_mises_stress but no von_mises_stress_std"),
+        ({"temperature_std": np.ones(16)}, "has displacement_z but no displacement_z_std: standard"),
+        (
+            {"displacement_z_std": -np.ones(16), "von_mises_stress_std": np.ones(16)},
+            "case 'e' has a negative standard deviation",
+        ),
+        (
+            {"displacement_z_std": np.full(16, np.nan), "von_mises_stress_std": np.ones(16)},
+            "16 of 16 values of displacement_z_std of case 'e' are not finite",
+        ),
+        (
+            {"displacement_z_std": np.ones(15), "von_mises_stress_std": np.ones(16)},
+            r"displacement_z_std.*shape \(15,\)",
+        ),
+    ],
+)
+def test_standard_deviations_must_fit(write, cases, std, message):
+    with pytest.raises(PredictionsError, match=message):
+        Predictions(write({"e": {**ARRAYS["e"], **std}}), ["e"]).predict_with_uncertainty(cases["e"])
