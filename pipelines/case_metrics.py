@@ -31,9 +31,12 @@ def evaluation_key(run: Path, fingerprint: str) -> dict[str, str]:
         `pipelines.environment.store_fingerprint` of the store.
     """
     digest = hashlib.sha256()
-    for path in sorted((run / files.CHECKPOINTS).iterdir()):
+    own = run / files.CHECKPOINTS
+    # An ensemble has none of its own.
+    folders = [own] if own.is_dir() else run.glob(f"member_*/{files.CHECKPOINTS}")
+    for path in sorted(path for folder in folders for path in folder.iterdir()):
         if path.is_file():
-            digest.update(path.name.encode(errors="surrogateescape"))
+            digest.update(str(path.relative_to(run)).encode(errors="surrogateescape"))
             with path.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return {"checkpoints": digest.hexdigest(), "store": fingerprint, "lpbf-toolkit": __version__}

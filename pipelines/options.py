@@ -86,6 +86,8 @@ class TrainOptions:
         Compile the model, which takes minutes at the start and needs a C++ compiler.
     num_workers : int
         Processes that read cases ahead, per device.
+    members : int
+        Train so many models from successive seeds, whose mean predicts and whose spread tells how sure it is.
     """
 
     data: str
@@ -117,9 +119,11 @@ class TrainOptions:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     compile: bool = False
     num_workers: int = 0
+    members: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "devices", "learning_rate", "feature_scale"):
+        positive = ("epochs", "batch_size", "accumulate", "devices", "learning_rate", "feature_scale")
+        for name in (*positive, "members"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be positive, not {getattr(self, name)}")
         not_negative = ("min_steps", "max_steps", "max_minutes", "num_workers", "seed")

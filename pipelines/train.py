@@ -52,6 +52,10 @@ def run(arguments: list[str] | None) -> int:
 
         return fit(fit_job)
     job = parse_job(entry, rest)
+    if job.training.members > 1:
+        from pipelines.ensemble import train_ensemble
+
+        return train_ensemble(job)
     from pipelines.training import train
 
     return train(job)
