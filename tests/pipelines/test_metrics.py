@@ -66,6 +66,29 @@ def test_a_field_of_zeros_cannot_be_scored_relatively(prediction, expected):
     assert score == pytest.approx(expected, nan_ok=True)
 
 
+def test_a_vector_has_an_error_at_each_node():
+    truth = np.array([[3.0, 0, 0], [0, 4, 0]])
+    prediction = truth + np.array([[0, 3.0, 4], [0, 0, 1]])
+    assert metrics.score(prediction, truth, "displacement") == {
+        "relative_l2": pytest.approx(math.sqrt(26) / 5),
+        # Squared distances from the mean vector (1.5, 2, 0) are 6.25 each.
+        "r2": pytest.approx(1 - 26 / 12.5),
+        "mean_absolute_error": pytest.approx(3),
+        "p95_absolute_error": pytest.approx(1 + 0.95 * 4),
+        "max_absolute_error": pytest.approx(5),
+    }
+
+
+@given(prediction=arrays(np.float64, (5, 3), elements=st.floats(-5, 5)), angle=st.floats(0, 7))
+def test_errors_of_a_vector_do_not_depend_on_the_axes(prediction, angle):
+    truth = np.linspace(0, 1, 15).reshape(5, 3)
+    c, s = math.cos(angle), math.sin(angle)
+    turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    assert metrics.score(prediction @ turn, truth @ turn, "displacement") == pytest.approx(
+        metrics.score(prediction, truth, "displacement"), abs=1e-9
+    )
+
+
 def test_large_float32_fields_are_summed_in_double_precision():
     truth = np.full(100_000, 1e20, np.float32)
     assert metrics.relative_l2(truth * np.float32(1.5), truth) == pytest.approx(0.5, rel=1e-6)
