@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 
 from pipelines.bootstrap import mean_interval
+from pipelines.calibration import NAMES as CALIBRATION
+from pipelines.evaluation import is_calibrated, unit
 from pipelines.evaluation_groups import groups
 from pipelines.metrics import METRICS, PUBLISHED_TARGET
+from pipelines.paired import differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,36 +89,45 @@ def compare(entries: Sequence[Entry]) -> pd.DataFrame:
         `pipelines.evaluation_groups.groups` names them, the numbers of ``cases`` and ``designs``,
         ``metric``, its ``mean`` over cases with the bounds ``low`` and ``high`` of the confidence interval
         of `pipelines.bootstrap.mean_interval`, and its ``median``.  By target, then in the order of the
-        entries.
+        entries.  After those of each target come the differences between entries, as
+        `pipelines.paired.differences` describes them.
     """
     targets = dict.fromkeys(target for entry in entries for target in entry.targets)
-    return pd.DataFrame(
-        [
-            row
-            for target in targets
-            for entry in entries
-            if target in entry.targets
-            for row in _rows(entry, target)
-        ]
-    )
+    return pd.DataFrame([row for target in targets for row in _target_rows(entries, target)])
+
+
+def _target_rows(entries: Sequence[Entry], target: str) -> Iterator[dict[str, object]]:
+    chosen = {entry.name: entry for entry in entries if target in entry.targets}
+    for entry in chosen.values():
+        yield from _rows(entry, target)
+    for row in differences(list(chosen.values()), target):
+        entry = chosen[str(row["run"])]
+        yield {**_described(entry, target), **row}
+
+
+def _described(entry: Entry, target: str) -> dict[str, object]:
+    return {
+        "run": entry.name,
+        "model": entry.model,
+        "data": entry.data,
+        "split_method": entry.split_method,
+        "split": entry.split,
+        "target": target,
+        "unit": unit(target),
+    }
 
 
 def _rows(entry: Entry, target: str) -> Iterator[dict[str, object]]:
     scores = entry.scores[entry.scores["target"] == target]
-    names = metric_names(target)
+    names = [*metric_names(target), *(CALIBRATION if is_calibrated(scores) else ())]
+    described = _described(entry, target)
     for group in groups(scores, entry.leaking):
         values = group.scores[names].to_numpy(dtype=np.float64)
         low, high = mean_interval(values, group.scores["design_id"].tolist())
         mean, median = values.mean(axis=0), np.median(values, axis=0)
         for column, metric in enumerate(names):
             yield {
-                "run": entry.name,
-                "model": entry.model,
-                "data": entry.data,
-                "split_method": entry.split_method,
-                "split": entry.split,
-                "target": target,
-                "unit": scores["unit"].iloc[0],
+                **described,
                 "group": group.name,
                 "level": group.level,
                 "cases": len(values),
@@ -131,7 +143,17 @@ def _rows(entry: Entry, target: str) -> Iterator[dict[str, object]]:
 def notes(entries: Sequence[Entry]) -> list[str]:
     """List what to know before trusting the comparison, a sentence each."""
     found = [note for entry in entries for note in entry.notes]
-    if len({(entry.cases, entry.split) for entry in entries}) > 1:
+    methods = sorted({entry.split_method for entry in entries})
+    if len(methods) > 1:
+        found.append(
+            f"Stores are split in different ways, {' and '.join(method or 'unknown' for method in methods)}, "
+            "so runs are ranked within each: errors are lower where bodies of one design are in training and "
+            "test."
+        )
+    if any(
+        len({(entry.cases, entry.split) for entry in entries if entry.split_method == method}) > 1
+        for method in methods
+    ):
         found.append(
             "The runs were not all scored on the same cases, so their errors cannot be compared as they "
             "stand; score them on one store with --data."

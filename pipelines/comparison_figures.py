@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lpbf_dataset.report.svg import INK, MUTED, SERIES, canvas, figure_legend, inline, logarithmic_x
+from pipelines.calibration import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,6 +53,40 @@ def distribution(entries: Sequence[Entry], target: str) -> Html:
         axes.grid(visible=True, which="both", color=MUTED, alpha=0.25, linewidth=0.6)
         figure_legend(axes)
         return inline(axes, f"Distribution of the relative L2 error of {target} over the cases")
+
+
+def reliability(coverages: Mapping[str, Sequence[float]]) -> Html:
+    """Draw how often the truth is in an interval over how often it should be, a curve for each run.
+
+    Parameters
+    ----------
+    coverages : mapping of str to sequence of float
+        Of each run, the mean over cases of the coverage at each of `pipelines.calibration.LEVELS`.
+    """
+    nominal = list(LEVELS.values())
+    with canvas(4.2, 4.0) as axes:
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
+        for index, (name, observed) in enumerate(coverages.items()):
+            axes.plot(
+                nominal,
+                observed,
+                color=SERIES[index % len(SERIES)],
+                linestyle=_DASHES[index // len(SERIES) % len(_DASHES)],
+                marker="o",
+                markersize=3.5,
+                label=name,
+            )
+        axes.set(
+            xlabel="probability of the central interval",
+            ylabel="share of nodes in it, mean over cases",
+            xlim=(0, 1),
+            ylim=(0, 1),
+            aspect="equal",
+        )
+        axes.grid(visible=True, color=MUTED, alpha=0.25, linewidth=0.6)
+        figure_legend(axes)
+        note = "Below the diagonal a model is too sure, above it too careful."
+        return inline(axes, "Reliability diagram: observed over nominal coverage of each run", note)
 
 
 def _relative_errors(entry: Entry, target: str) -> NDArray[np.float64]:

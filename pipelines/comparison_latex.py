@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pipelines.comparison_tables import Estimate, group_tables, overview
+from pipelines.comparison_tables import Estimate, calibration_tables, detail_tables, overview
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,13 +47,14 @@ def latex(comparison: pd.DataFrame) -> str:
     Returns
     -------
     str
-        A table for each target and for each of its groups.
+        For each target its overview, and a table of its calibration, of the differences between runs and of
+        each of its groups.
     """
     lines = [r"% Needs \usepackage{booktabs}."]
     for target in comparison["target"].unique():
         total = overview(comparison, target)
         lines += _lines(total, f"{total.title}: mean over cases with its 95 % confidence interval")
-        for table in group_tables(comparison, target):
+        for table in (*calibration_tables(comparison, target), *detail_tables(comparison, target)):
             lines += _lines(table, f"{total.title}: {table.title}")
     return "\n".join(lines) + "\n"
 

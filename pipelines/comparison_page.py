@@ -9,9 +9,11 @@ from lpbf_dataset import __version__
 from lpbf_dataset.report.markup import Html, document, element, join, section
 from lpbf_dataset.report.markup import table as html_table
 from pipelines.bootstrap import RESAMPLES
+from pipelines.calibration import LEVELS
 from pipelines.comparison import notes
-from pipelines.comparison_figures import distribution, intervals
-from pipelines.comparison_tables import Estimate, group_tables, overview, ranked
+from pipelines.comparison_figures import distribution, intervals, reliability
+from pipelines.comparison_tables import Estimate, calibration_tables, detail_tables, overview, ranked
+from pipelines.evaluation_groups import OVERALL
 from pipelines.metrics import PUBLISHED_MEAN, PUBLISHED_STD
 
 if TYPE_CHECKING:
@@ -44,6 +46,31 @@ _DEFINITIONS = (
         "interval",
         f"95 % percentile bootstrap interval of the mean over cases, {RESAMPLES} resamples of whole designs: "
         "bodies of one design resemble each other",
+    ),
+    (
+        "displacement",
+        "the whole vector: norms over nodes and components, and of a node the length of the difference",
+    ),
+    (
+        "error more than the best",
+        "mean over the cases that both runs were scored on of the relative L2 error less that of the best "
+        "run on the same case, with its interval from the paired bootstrap: a run is worse if the whole "
+        "interval is above 0",
+    ),
+    (
+        "spread / error",
+        "of an ensemble or other uncertainty: root mean square over nodes of the standard deviation, times "
+        "√(1 + 1/K) for K members, over that of the error; 1 is right, less is too sure",
+    ),
+    (
+        "in 50 %, in 95 %, ...",
+        "share of the nodes whose truth is in the central interval of that probability, of Student's t with "
+        "K - 1 degrees of freedom for K members, else of a Gaussian",
+    ),
+    ("calibration error", f"mean of |share - probability| over {len(LEVELS)} such intervals"),
+    (
+        "negative log likelihood, rank correlation",
+        "mean over nodes for a Gaussian, in nats; Spearman's, of |error| and standard deviation over nodes",
     ),
     (
         "sibling or duplicate in train",
@@ -96,9 +123,22 @@ def _target(entries: Sequence[Entry], comparison: pd.DataFrame, target: str) -> 
         element("h3", "Share of the cases below an error"),
         distribution([by_name[name] for name in order], target),
     ]
-    for table in group_tables(comparison, target):
+    for table in calibration_tables(comparison, target):
+        parts += [element("h3", table.title), _table(table), reliability(_coverages(comparison, target))]
+    for table in detail_tables(comparison, target):
         parts += [element("h3", table.title), _table(table)]
     return section(overall.title, target, *parts)
+
+
+def _coverages(comparison: pd.DataFrame, target: str) -> dict[str, list[float]]:
+    """Mean over cases of the coverage at each level, of the runs with uncertainty."""
+    chosen = comparison[(comparison["target"] == target) & (comparison["group"] == OVERALL)]
+    means = {str(run): rows.set_index("metric")["mean"] for run, rows in chosen.groupby("run")}
+    return {
+        run: means[run][list(LEVELS)].tolist()
+        for run in ranked(comparison, target)
+        if set(LEVELS) <= set(means[run].index)
+    }
 
 
 def _table(table: Table) -> Html:

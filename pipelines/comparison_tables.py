@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipelines.calibration import NAMES as CALIBRATION
 from pipelines.comparison import metric_names
 from pipelines.evaluation_groups import OVERALL, TITLES
+from pipelines.paired import PAIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +23,14 @@ HEADINGS = {
     "p95_absolute_error": "P95 error",
     "max_absolute_error": "max error",
     "published_relative_l2": "published_relative_l2",
+    "spread_skill_ratio": "spread / error",
+    "calibration_error": "calibration error",
+    "coverage_50": "in 50 %",
+    "coverage_68": "in 68 %",
+    "coverage_90": "in 90 %",
+    "coverage_95": "in 95 %",
+    "negative_log_likelihood": "negative log likelihood",
+    "error_spread_correlation": "rank correlation",
 }
 
 _WITH_INTERVAL = ("relative_l2", "published_relative_l2")
@@ -38,14 +48,19 @@ class Estimate(NamedTuple):
     @property
     def value(self) -> str:
         """The mean."""
-        return figures(self.mean, self.mean)
+        return figures(self.mean, self._scale)
 
     @property
     def interval(self) -> str:
         """Bounds to as many places as the mean, in brackets; empty if there are none."""
         if math.isnan(self.low):
             return ""
-        return f"[{figures(self.low, self.mean)}, {figures(self.high, self.mean)}]"
+        return f"[{figures(self.low, self._scale)}, {figures(self.high, self._scale)}]"
+
+    @property
+    def _scale(self) -> float:
+        """What the digits are counted from: not from a mean that may as well be zero."""
+        return self.mean if not self.low <= 0 <= self.high else max(-self.low, self.high)
 
     def details(self, *, counted: bool) -> str:
         """Write the interval and, if asked for, the number of cases."""
@@ -102,13 +117,18 @@ def heading(metric: str, unit: str) -> str:
 
 
 def ranked(comparison: pd.DataFrame, target: str) -> list[str]:
-    """Names of the runs that predict a target, the lowest mean relative L2 error first."""
+    """Names of the runs that predict a target, the lowest mean relative L2 error first.
+
+    Those on stores that are split alike stand together, as the others are tested on other cases.
+    """
     errors = comparison[
         (comparison["target"] == target)
         & (comparison["group"] == OVERALL)
         & (comparison["metric"] == "relative_l2")
     ]
-    return [str(name) for name in errors.sort_values("mean", kind="stable")["run"]]
+    methods = list(errors["split_method"].unique())
+    errors = errors.assign(method=errors["split_method"].map(methods.index))
+    return [str(name) for name in errors.sort_values(["method", "mean"], kind="stable")["run"]]
 
 
 def overview(comparison: pd.DataFrame, target: str) -> Table:
@@ -144,6 +164,66 @@ def overview(comparison: pd.DataFrame, target: str) -> Table:
         tuple(rows),
         1 + len(described),
     )
+
+
+def detail_tables(comparison: pd.DataFrame, target: str) -> Iterator[Table]:
+    """Whatever there is to show of a target besides its overview and the calibration."""
+    yield from differences_tables(comparison, target)
+    yield from split_method_tables(comparison, target)
+    yield from group_tables(comparison, target)
+
+
+def differences_tables(comparison: pd.DataFrame, target: str) -> Iterator[Table]:
+    """Relative L2 error of each run less that of the best on the same cases, if there are several runs."""
+    chosen = comparison[(comparison["target"] == target) & (comparison["group"] == PAIRED)]
+    if chosen.empty:
+        return
+    by_run = _by(chosen, "run")
+    rows = tuple(
+        (run, str(by_run[run]["level"]), _estimate(by_run[run]))
+        for run in ranked(comparison, target)
+        if run in by_run
+    )
+    headers = ("run", "best run", "error more than the best")
+    yield Table("Difference of the relative L2 on the same cases", headers, rows, 2, counted=True)
+
+
+def split_method_tables(comparison: pd.DataFrame, target: str) -> Iterator[Table]:
+    """Relative L2 error of each model by how the store was split, if runs are on stores split differently."""
+    chosen = comparison[
+        (comparison["target"] == target)
+        & (comparison["group"] == OVERALL)
+        & (comparison["metric"] == "relative_l2")
+    ]
+    methods = list(chosen["split_method"].unique())
+    if len(methods) < 2:
+        return
+    best: dict[tuple[str, str], Estimate] = {}
+    for row in chosen.sort_values("mean", kind="stable").to_dict("records"):
+        model = str(row["model"] or row["run"])
+        best.setdefault((model, row["split_method"]), _estimate({str(name): row[name] for name in row}))
+    rows = tuple(
+        (model, *(best.get((model, method), "") for method in methods))
+        for model in dict.fromkeys(model for model, _ in best)
+    )
+    title = "Relative L2 by how the store was split, best run of each model"
+    headers = ("model", *(f"by {method}" if method else "unknown" for method in methods))
+    yield Table(title, headers, rows, 1, counted=True)
+
+
+def calibration_tables(comparison: pd.DataFrame, target: str) -> Iterator[Table]:
+    """Uncertainty against error, if there are runs with uncertainty."""
+    chosen = comparison[(comparison["target"] == target) & (comparison["group"] == OVERALL)]
+    names = [name for name in CALIBRATION if name in HEADINGS]
+    rows = []
+    for run in ranked(comparison, target):
+        of_run = _by(chosen[chosen["run"] == run], "metric")
+        if names[0] in of_run:
+            means = [of_run[name]["mean"] for name in names]
+            rows.append((run, *(figures(mean, mean) for mean in means)))
+    if rows:
+        title = "Uncertainty compared with the error"
+        yield Table(title, ("run", *(HEADINGS[name] for name in names)), tuple(rows), 1)
 
 
 def group_tables(comparison: pd.DataFrame, target: str) -> Iterator[Table]:

@@ -15,8 +15,15 @@ from pipelines import files
 from pipelines.case_metrics import write_case_metrics
 from pipelines.comparison import compare, notes
 from pipelines.comparison_latex import latex
+from pipelines.comparison_markdown import markdown
 from pipelines.comparison_page import page
-from pipelines.comparison_tables import console_lines, overview
+from pipelines.comparison_tables import (
+    calibration_tables,
+    console_lines,
+    differences_tables,
+    overview,
+    split_method_tables,
+)
 from pipelines.console import (
     EXIT_INCOMPLETE,
     EXIT_USAGE,
@@ -31,8 +38,7 @@ from pipelines.entries import distinct_names, predictions_entry, run_entry
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jsonargparse import Namespace
-
+    from lpbf_dataset.schema import Split
     from pipelines.comparison import Entry
 
 
@@ -41,8 +47,8 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="lpbf-evaluate",
         description="Score runs of lpbf-train, and predictions made elsewhere, on the cases of a store, and "
-        "compare them: a table here, and comparison.html, comparison.tex, comparison.csv and "
-        "case_metrics.parquet in the output folder.",
+        "compare them: a table here, and comparison.html, .tex, .md and .csv and case_metrics.parquet in the "
+        "output folder.",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
     parser.add_argument(
@@ -62,7 +68,8 @@ def build_parser() -> ArgumentParser:
         default=[],
         metavar="PATH",
         help="predictions for the store of --data, in its units: a Zarr group with arrays "
-        "<case id>/<target>, a folder of <case id>.npz with arrays <target>, or one NPZ",
+        "<case id>/<target>, a folder of <case id>.npz with arrays <target>, or one NPZ; beside each "
+        "there may be its standard deviation, <target>_std",
     )
     add_verbosity(parser)
     return parser
@@ -81,38 +88,83 @@ def run(arguments: list[str] | None) -> int:
         raise UserError(f"{options.output} is no folder; choose another one by -o")
     # Rather now than after hours of work.
     options.output.mkdir(parents=True, exist_ok=True)
-    entries, failures = score_all(runs, options)
+    entries, failures = score_all(
+        runs, options.predictions, data=options.data, split=options.split, quiet=options.quiet
+    )
     if not entries:
         return EXIT_USAGE
     comparison = compare(entries)
     write_comparison(entries, comparison, options.output)
     if not options.quiet:
         print_comparison(entries, comparison)
-        print(f"\nwrote comparison.html, .tex, .csv and {files.CASE_METRICS} to {options.output}")
+        print(f"\nwrote comparison.html, .tex, .md, .csv and {files.CASE_METRICS} to {options.output}")
     return EXIT_INCOMPLETE if failures else 0
 
 
-def score_all(runs: Sequence[str], options: Namespace) -> tuple[list[Entry], int]:
-    """Score whatever can be scored; tell of what cannot in a line each, and count it."""
-    jobs: list[tuple[str, Callable[..., Entry]]] = [(path, run_entry) for path in runs]
-    jobs += [(path, predictions_entry) for path in options.predictions]
-    names = distinct_names([path for path, _ in jobs])
+def score_all(
+    runs: Sequence[str],
+    predictions: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    split: Split = "test",
+    quiet: bool = False,
+) -> tuple[list[Entry], int]:
+    """Score whatever can be scored, and tell of what cannot in a line each on standard error.
+
+    Parameters
+    ----------
+    runs : sequence of str
+        Folders of runs.
+    predictions : sequence of str
+        Files of predictions made elsewhere; they need `data`.
+    data : str or None
+        Store to score on; None for the one that each run was trained on.
+    split : {"train", "val", "test"}
+        Whose cases.
+    quiet : bool
+        Show no progress.
+
+    Returns
+    -------
+    entries : list of Entry
+        In the order given.
+    failures : int
+        How many could not be scored.
+
+    Raises
+    ------
+    UserError
+        If a path is given twice.
+    """
+    scorers: list[Callable[..., Entry]] = [run_entry] * len(runs) + [predictions_entry] * len(predictions)
+    paths = [*runs, *predictions]
     entries: list[Entry] = []
-    for (path, score), name in zip(jobs, names, strict=True):
+    for path, name, score in zip(paths, distinct_names(paths), scorers, strict=True):
         try:
-            entries.append(score(path, name, options.data, options.split, quiet=options.quiet))
+            entries.append(score(path, name, data, split, quiet=quiet))
         except (ValueError, OSError) as error:
             if not is_user_error(error):
                 raise
             message = str(error) if path in str(error) else f"{path}: {error}"
             print(f"error: {message}", file=sys.stderr)
-    return entries, len(jobs) - len(entries)
+    return entries, len(paths) - len(entries)
 
 
 def write_comparison(entries: Sequence[Entry], comparison: pd.DataFrame, folder: Path) -> None:
-    """Write ``comparison.html``, ``.tex`` and ``.csv``, and the metrics of each case of each entry."""
+    """Write ``comparison.html``, ``.tex``, ``.md`` and ``.csv``, and the metrics of each case of each entry.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        As `pipelines.entries` makes them.
+    comparison : DataFrame
+        As `compare` makes it of them.
+    folder : Path
+        Exists.
+    """
     files.write_text(folder / "comparison.html", page(entries, comparison))
     files.write_text(folder / "comparison.tex", latex(comparison))
+    files.write_text(folder / "comparison.md", markdown(comparison))
     files.write_text(folder / "comparison.csv", comparison.to_csv(index=False))
     scores = [entry.scores.assign(run=entry.name, data=entry.data) for entry in entries]
     write_case_metrics(folder / files.CASE_METRICS, pd.concat(scores))
@@ -122,8 +174,14 @@ def print_comparison(entries: Sequence[Entry], comparison: pd.DataFrame) -> None
     """Print the table of each target, and what to know of it."""
     print("mean over cases [95 % confidence interval]")
     for target in comparison["target"].unique():
-        print()
-        print("\n".join(console_lines(overview(comparison, target))))
+        for table in (
+            overview(comparison, target),
+            *differences_tables(comparison, target),
+            *split_method_tables(comparison, target),
+            *calibration_tables(comparison, target),
+        ):
+            print()
+            print("\n".join(console_lines(table)))
     for note in notes(entries):
         print(f"note: {note}")
 

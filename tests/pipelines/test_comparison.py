@@ -13,10 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.bootstrap import mean_interval
+from pipelines.calibration import calibration
 from pipelines.comparison import Entry, compare, notes
 from pipelines.comparison_latex import escape, latex
+from pipelines.comparison_markdown import markdown
 from pipelines.comparison_page import page
-from pipelines.comparison_tables import Estimate, console_lines, figures, group_tables, overview, ranked
+from pipelines.comparison_tables import (
+    Estimate,
+    calibration_tables,
+    console_lines,
+    differences_tables,
+    figures,
+    group_tables,
+    overview,
+    ranked,
+    split_method_tables,
+)
 
 METRICS = ("relative_l2", "r2", "mean_absolute_error", "p95_absolute_error", "max_absolute_error")
 HOSTILE = "</style><script>alert(1)</script> & 100 % \\input{x} [a]_1"
@@ -79,6 +91,7 @@ def test_estimates_of_all_cases_and_of_groups(comparison):
         ("leakage", "neither"): 0.17,
         ("region", "surface nodes"): 0.13,
         ("region", "interior nodes"): 0.13,
+        ("difference", "better"): 0.0975,
     }
     overall = chosen.loc["overall", "all"]
     errors = np.arange(1, 13)[:, None] / 50
@@ -147,6 +160,69 @@ def test_stores_are_named_where_they_differ(entries):
     table = overview(compare([*entries, other]), "displacement_z")
     assert table.headers[:5] == ("run", "model", "split by", "data", "cases")
     assert ("other", "flare", "design", "random.zarr", "12") in [row[:5] for row in table.rows]
+
+
+def with_calibration(scores, factor=1.0):
+    """Scores with the calibration of a Gaussian whose errors are `factor` times too large."""
+    rng = np.random.default_rng(0)
+    std = rng.uniform(0.1, 1, 20_000)
+    values = calibration(factor * std * rng.normal(size=20_000), std, np.zeros(20_000), None)
+    return scores.assign(**values)
+
+
+def test_uncertainty_has_a_table_and_a_diagram_where_there_is_any(entries):
+    assert not list(calibration_tables(compare(entries), "displacement_z"))
+    both = [*entries, entry("sure", with_calibration(scores_of(), 2.0))]
+    made = compare(both)
+    (table,) = calibration_tables(made, "displacement_z")
+    assert table.headers[:4] == ("run", "spread / error", "calibration error", "in 50 %")
+    assert [row[0] for row in table.rows] == ["sure"]
+    assert [float(cell) for cell in table.rows[0][1:4]] == pytest.approx([0.5, 0.236, 0.264], abs=0.01)
+    assert table.rows[0][-1] == "0.00" or abs(float(table.rows[0][-1])) < 0.7
+    assert not list(calibration_tables(made, "von_mises_stress"))
+    text, before = page(both, made), page(entries, compare(entries))
+    assert text.count("<svg") == before.count("<svg") + 1
+    assert "Reliability diagram" in text
+    check_latex(latex(made))
+    assert r"\caption{displacement\_z {[}mm], test cases: Uncertainty compared with the error.}" in latex(
+        made
+    )
+
+
+def test_differences_to_the_best_run(entries):
+    made = compare([*entries, entry("second", scores_of(0.6))])
+    (table,) = differences_tables(made, "displacement_z")
+    assert [row[:2] for row in table.rows] == [("second", "better"), ("worse", "better")]
+    difference = table.rows[0][2]
+    assert difference.mean == pytest.approx(0.1 * 0.065)
+    assert not list(differences_tables(made, "von_mises_stress"))
+
+
+def test_runs_on_stores_split_otherwise_stand_apart(entries):
+    apart = [
+        entry("strict", scores_of(1.0, prefix="x"), split_method="design"),
+        entry("strict2", scores_of(0.9, prefix="x"), split_method="design"),
+    ]
+    made = compare([*entries, *apart])
+    assert ranked(made, "displacement_z") == ["better", "worse", "strict2", "strict"]
+    pairs = made[made["group"] == "difference"].set_index("run")["level"].to_dict()
+    assert pairs == {"worse": "better", "strict": "strict2"}
+    (table,) = split_method_tables(made, "displacement_z")
+    assert table.headers == ("model", "by random", "by design")
+    cells = {row[0]: [cell and cell.value for cell in row[1:]] for row in table.rows}
+    assert cells == {"knn": ["0.0325", ""], "flare": ["0.130", "0.0585"]}
+    assert notes([*entries, *apart])[0].startswith(
+        "Stores are split in different ways, design and random, so"
+    )
+    assert not any("same cases" in note for note in notes([*entries, *apart]))
+    check_latex(latex(made))
+    assert page([*entries, *apart], made).count("by design")
+    assert not list(split_method_tables(compare(entries), "displacement_z"))
+
+
+def test_digits_of_what_may_as_well_be_zero():
+    estimate = Estimate(1.3e-7, -0.0123, 0.0124, 5)
+    assert (estimate.value, estimate.interval) == ("0.0000", "[-0.0123, 0.0124]")
 
 
 def test_console_columns_are_aligned(comparison):
@@ -236,7 +312,7 @@ def check_latex(text):
 def test_latex_is_well_formed(comparison):
     text = latex(comparison)
     check_latex(text)
-    assert text.count(r"\begin{table}") == 10
+    assert text.count(r"\begin{table}") == 11
     assert r"better & knn & random & 12 & 0.0325 {\scriptsize [0.0229, 0.0421]} & " in text
     assert r"published\_relative\_l2" in text
 
@@ -254,6 +330,24 @@ def test_escaped_text_leaves_nothing_to_interpret(text):
     check_latex(escaped.replace("\\\\", ""))
     rest = re.sub(r"\\(text\w+\{\}|[&%$#_{}])|\{\[\}", "", escaped)
     assert not set(rest) & set("\\&%$#_{}~^[")
+
+
+def test_markdown_has_a_table_for_each_target(comparison):
+    first, second = markdown(comparison).strip().split("\n\n**")
+    assert first.splitlines()[0] == r"**displacement\_z \[mm\], test cases**"
+    assert "| better | knn | random | 12 | 0.0325 [0.0229, 0.0421] | 0.0325 |" in first
+    for table in (first, second):
+        rows = [line for line in table.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    assert first.splitlines()[3].startswith("| --- | --- | --- | ---: | ---: |")
+
+
+def test_markdown_of_a_hostile_name():
+    text = markdown(compare([entry(HOSTILE + " `x` | *y* | [z](javascript:1)")]))
+    assert "<script>" not in text.replace(r"\<script\>", "")
+    row = text.splitlines()[4]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 12
+    assert r"\`x\` \| \*y\* \| \[z\]\(javascript:1\)" in row
 
 
 class Page(HTMLParser):

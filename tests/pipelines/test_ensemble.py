@@ -102,7 +102,7 @@ def test_metrics_are_those_of_the_mean_and_of_its_uncertainty(trained):
 def test_it_is_evaluated_beside_its_members(trained, tmp_path, capsys):
     arguments = [str(trained), str(trained / "member_0"), "--split=train", f"-o{tmp_path / 'out'}"]
     assert evaluate.run(arguments) == 0
-    assert "uncertainty" in capsys.readouterr().out
+    assert "Uncertainty compared with the error" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "out" / "comparison.csv")
     calibrated = table[table["metric"] == "spread_skill_ratio"]
     assert set(calibrated["run"]) == {"run"}

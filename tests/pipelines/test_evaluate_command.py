@@ -21,7 +21,7 @@ from pipelines.evaluation import Predictor, case_scores
 from pipelines.metrics import score
 from pipelines.run import Run
 
-FILES = {"comparison.html", "comparison.tex", "comparison.csv", "case_metrics.parquet"}
+FILES = {"comparison.html", "comparison.tex", "comparison.md", "comparison.csv", "case_metrics.parquet"}
 
 
 class Outcome(NamedTuple):
@@ -193,8 +193,25 @@ def test_predictions_of_a_run_score_as_the_run(evaluated, copied, store, tmp_pat
     own, elsewhere = cases.iloc[:3], cases.iloc[3:].reset_index(drop=True)
     pd.testing.assert_frame_equal(own, elsewhere)
     table = pd.read_csv(tmp_path / "out" / "comparison.csv").drop(columns=["run", "model"])
+    assert table[table["group"] == "difference"][["mean", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]]
+    table = table[table["group"] != "difference"]
     half = len(table) // 2
     pd.testing.assert_frame_equal(table[:half], table[half:].reset_index(drop=True))
+
+
+def test_uncertainty_of_predictions_made_elsewhere(evaluated, store, tmp_path):
+    truth = {case.case_id: case.displacement[:, 2] for case in lpbf.open_dataset(store).train}
+    arrays = {f"{name}/displacement_z": values + 0.01 for name, values in truth.items()}
+    arrays |= {f"{name}/displacement_z_std": np.full(len(values), 0.005) for name, values in truth.items()}
+    np.savez(tmp_path / "p.npz", **arrays)
+    outcome = evaluated("--predictions", tmp_path / "p.npz", "--data", store, "--split=train")
+    assert outcome.code == 0, outcome.err
+    # Every error is two claimed standard deviations, and 95 % are within 1.96.
+    row = next(line.split() for line in reversed(outcome.out.splitlines()) if line.startswith("p.npz"))
+    assert row[1:7] == ["0.500", "0.557", "0.00", "0.00", "0.00", "0.00"]
+    ratio = comparison(tmp_path, "spread_skill_ratio").query("group == 'overall'")["mean"].item()
+    assert ratio == pytest.approx(0.5, rel=1e-5)
+    assert "Uncertainty compared with the error" in (tmp_path / "out" / "comparison.tex").read_text()
 
 
 def test_predictions_are_scored_without_torch(store, tmp_path):
