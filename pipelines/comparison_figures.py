@@ -64,7 +64,7 @@ def reliability(coverages: Mapping[str, Sequence[float]]) -> Html:
         Of each run, the mean over cases of the coverage at each of `pipelines.calibration.LEVELS`.
     """
     nominal = list(LEVELS.values())
-    with canvas(4.2, 4.0) as axes:
+    with canvas(7.4, 3.9) as axes:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
         for index, (name, observed) in enumerate(coverages.items()):
             axes.plot(

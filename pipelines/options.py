@@ -87,7 +87,8 @@ class TrainOptions:
     num_workers : int
         Processes that read cases ahead, per device.
     members : int
-        Train so many models from successive seeds, whose mean predicts and whose spread tells how sure it is.
+        Train so many models from successive seeds, each with the whole budget; their mean predicts, and their
+        spread tells how sure that is.
     """
 
     data: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +214,21 @@ def test_a_number_of_members_that_is_none(spoilt, members):
     (spoilt / "config.yaml").write_text(yaml.safe_dump({**config, "members": members}))
     with pytest.raises(RunError, match="no checkpoint yet"):
         Run.open(spoilt)
+
+
+@pytest.mark.slow
+def test_two_devices(make_store, tmp_path):
+    """Two processes on the CPU train every member together, and one of them evaluates."""
+    store = make_store(tmp_path / "s.zarr", dict.fromkeys("abc", "train"))
+    arguments = ["flare", f"--data={store}", f"-o{tmp_path / 'run'}", "--members=2", "--devices=2"]
+    command = Path(sys.executable).with_name("lpbf-train")
+    done = subprocess.run(
+        [command, *arguments, "--accelerator=cpu", *OPTIONS], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    run = Run.open(tmp_path / "run")
+    assert (run.members, run.config["devices"]) == (2, 2)
+    for index in range(2):
+        history = pd.read_csv(tmp_path / "run" / f"member_{index}" / "metrics.csv")
+        # Three cases for two devices: two steps an epoch.
+        assert history["step"].tolist() == [2]
