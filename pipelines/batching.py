@@ -184,10 +184,6 @@ class TrainingBatches(Sampler[list[Draw]]):
         """
         self._start, self._start_epoch = batch, None
 
-    def case_counts(self) -> NDArray[np.int64]:
-        """Count the cases of each batch of the epoch, those repeated included; (steps, ranks) int64."""
-        return np.array([[len(batch) for batch in step] for step in self.plan.epoch(self._seed, self._epoch)])
-
     def __len__(self) -> int:
         return len(self.plan)
 

@@ -159,10 +159,12 @@ def node_counts(cases: Dataset, subsample: int) -> NDArray[np.int64]:
     return np.minimum(counts, subsample) if subsample else counts
 
 
-def batch_plan(counts: NDArray[np.int64], batch_size: int, node_budget: int, ranks: int) -> BatchPlan:
+def batch_plan(
+    counts: NDArray[np.int64], *, batch_size: int, node_budget: int, ranks: int, in_buckets: bool
+) -> BatchPlan:
     """Plan the batches of an epoch: by a budget of nodes if there is one, or else of so many cases."""
     if node_budget:
-        return BatchPlan.of_nodes(counts, node_budget, ranks)
+        return BatchPlan.of_nodes(_padded_alone(counts, in_buckets), node_budget, ranks)
     return BatchPlan.of_cases(counts, batch_size, ranks)
 
 
@@ -174,15 +176,21 @@ def training_loader(
     num_workers: int,
     rank: int,
     ranks: int,
-    in_buckets: bool = False,
     node_budget: int = 0,
+    in_buckets: bool = False,
 ) -> DataLoader[Sample]:
     """Batches in an order drawn from seed and epoch alone, each rank its own share.
 
     The trainer calls ``set_epoch`` of ``loader.batch_sampler.sampler``, a `TrainingBatches`, before each
     epoch, so that the order differs from epoch to epoch and does not depend on where training was resumed.
     """
-    plan = batch_plan(samples.node_counts, batch_size, node_budget, ranks)
+    plan = batch_plan(
+        samples.node_counts,
+        batch_size=batch_size,
+        node_budget=node_budget,
+        ranks=ranks,
+        in_buckets=in_buckets,
+    )
     return _loader(samples, TrainingBatches(plan, seed, rank), num_workers, in_buckets)
 
 
@@ -193,12 +201,19 @@ def validation_loader(
     num_workers: int,
     rank: int,
     ranks: int,
-    in_buckets: bool = False,
     node_budget: int = 0,
+    in_buckets: bool = False,
 ) -> DataLoader[Sample]:
     """Batches in the same order every time, every case on exactly one rank."""
-    batches = validation_batches(samples.node_counts, batch_size, node_budget, rank, ranks)
-    return _loader(samples, batches, num_workers, in_buckets)
+    counts = _padded_alone(samples.node_counts, in_buckets)
+    return _loader(
+        samples, validation_batches(counts, batch_size, node_budget, rank, ranks), num_workers, in_buckets
+    )
+
+
+def _padded_alone(counts: NDArray[np.int64], in_buckets: bool) -> NDArray[np.int64]:
+    """Rows that each case has in a batch of its own."""
+    return np.array([bucket(int(count)) for count in counts]) if in_buckets else counts
 
 
 def _loader(

@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -74,7 +74,7 @@ def train(job: Job[TrainOptions]) -> int:
         compile_model(model, in_buckets=not description.mesh_view.edges)
     history = History(job.output / files.HISTORY)
     budget = Budget(job.training.max_steps, job.training.max_minutes)
-    trainer = _trainer(job, store, history, budget)
+    trainer = _trainer(job, store, description, history, budget)
     if trainer.is_global_zero and not job.resume:
         create_run_folder(job, store, trainer.strategy.root_device, DTYPES[trainer.precision])
     if trainer.is_global_zero and not job.quiet:
@@ -129,15 +129,26 @@ def _description(job: Job[TrainOptions], store: Dataset) -> Description:
     return description
 
 
-def _epochs(options: TrainOptions, store: Dataset) -> int:
+def _sizes(options: TrainOptions, description: Description) -> dict[str, Any]:
+    """How cases are put into batches, for `batch_plan` and the loaders."""
+    return {
+        "batch_size": options.batch_size,
+        "node_budget": options.node_budget,
+        "in_buckets": options.compile and not description.mesh_view.edges,
+    }
+
+
+def _epochs(options: TrainOptions, store: Dataset, description: Description) -> int:
     """Count the epochs that give `epochs` and `min_steps` both."""
     counts = node_counts(store.train, options.subsample)
-    plan = batch_plan(counts, options.batch_size, options.node_budget, options.devices)
+    plan = batch_plan(counts, ranks=options.devices, **_sizes(options, description))
     steps_per_epoch = math.ceil(len(plan) / options.accumulate)
     return max(options.epochs, math.ceil(options.min_steps / steps_per_epoch))
 
 
-def _trainer(job: Job[TrainOptions], store: Dataset, history: History, budget: Budget) -> Trainer:
+def _trainer(
+    job: Job[TrainOptions], store: Dataset, description: Description, history: History, budget: Budget
+) -> Trainer:
     options = job.training
     average = WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay))
     callbacks = [budget, average, history, Checkpoints(job.output)]
@@ -146,7 +157,7 @@ def _trainer(job: Job[TrainOptions], store: Dataset, history: History, budget: B
             accelerator=options.accelerator,
             devices=options.devices,
             precision=options.precision,
-            max_epochs=_epochs(options, store),
+            max_epochs=_epochs(options, store, description),
             max_steps=options.max_steps or -1,
             accumulate_grad_batches=options.accumulate,
             gradient_clip_val=options.gradient_clip or None,
@@ -192,8 +203,7 @@ def _fit(trainer: Trainer, surrogate: Surrogate, job: Job[TrainOptions], store: 
         describe(load_checkpoint(last), last)
     description = surrogate.description
     share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
-    sizes = {name: getattr(options, name) for name in ("batch_size", "node_budget", "num_workers")}
-    common = {**sizes, **share, "in_buckets": options.compile and not description.mesh_view.edges}
+    common = {**_sizes(options, description), **share, "num_workers": options.num_workers}
     variation = Variation(options.seed, options.augment, options.subsample)
     train = training_loader(Samples(store.train, description, variation), seed=options.seed, **common)
     val = validation_loader(Samples(store.val, description), **common) if len(store.val) else None

@@ -123,7 +123,6 @@ def test_the_sampler_of_a_rank(population):
                 step[rank].tolist() for step in expected
             ]
             assert {draw.epoch for batch in batches for draw in batch} == {epoch}
-            assert sampler.case_counts()[:, rank].tolist() == [len(batch) for batch in batches]
 
 
 def test_an_epoch_may_start_later(population):

@@ -130,6 +130,19 @@ def test_budgeted_validation_reads_each_case_once(dataset, description):
     assert all(len(b.case_ids) == 1 or b.inputs.shape[0] * b.inputs.shape[1] <= 60 for b in batches)
 
 
+def test_the_padding_of_buckets_counts_in_the_budget(dataset, description):
+    sizes = {"batch_size": 1, "node_budget": 60, "num_workers": 0, "rank": 0, "ranks": 1}
+    for loader in (
+        training_loader(Samples(dataset, description), seed=0, in_buckets=True, **sizes),
+        validation_loader(Samples(dataset, description), in_buckets=True, **sizes),
+    ):
+        batches = list(loader)
+        assert sorted(case_id for batch in batches for case_id in batch.case_ids) == list("abcde")
+        assert any(len(batch.case_ids) > 1 for batch in batches)
+        for batch in batches:
+            assert len(batch.case_ids) == 1 or batch.inputs.shape[0] * batch.inputs.shape[1] <= 60
+
+
 def test_training_with_everything(command, store, tmp_path):
     options = ("--augment", *ALL, "--subsample=20", "--node_budget=60", "--min_steps=5", "--epochs=2", "-q")
     run = tmp_path / "run"
