@@ -12,7 +12,7 @@ from lpbf_dataset.export.files import write_cases
 from lpbf_dataset.schema import TENSOR_COMPONENTS, VARIABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from os import PathLike
 
     from numpy.typing import NDArray
@@ -64,20 +64,44 @@ def export_vtkhdf(cases: Iterable[Case], folder: str | PathLike[str]) -> list[Pa
     return write_cases(cases, ".vtkhdf", lambda _: Path(folder), _write_vtkhdf)
 
 
-def _write_vtu(case: Case, path: Path) -> None:
+def write_vtu(
+    path: Path,
+    points: NDArray[np.floating],
+    cells: NDArray[np.integer],
+    point_data: Mapping[str, NDArray[np.generic]],
+    units: Mapping[str, str],
+) -> None:
+    """Write a hexahedral mesh with fields on its nodes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    points : (nodes, 3) float ndarray
+        In mm.
+    cells : (cells, 8) int ndarray
+        Nodes of each hexahedron in VTK order.
+    point_data : mapping of str to (nodes, ...) ndarray
+        Fields, in types and order of components that VTK knows.
+    units : mapping of str to str
+        Unit of each field.
+    """
     import meshio
 
-    mesh = case.to_meshio()
-    mesh.point_data.update(_point_data(case))
+    mesh = meshio.Mesh(points, [("hexahedron", cells)], point_data=dict(point_data))
     meshio.write(path, mesh, file_format="vtu")
     # What was just written, not somebody's XML.
     document = ET.parse(path)  # noqa: S314
     for array in document.iterfind(".//PointData/DataArray"):
-        variable = VARIABLES[array.attrib["Name"]]
         # After the data: VTK looks for these right behind the opening tag.
         key = ET.SubElement(array, "InformationKey", name="UNITS_LABEL", location="vtkDataArray")
-        key.text = variable.units
+        key.text = units[array.attrib["Name"]]
     document.write(path, xml_declaration=True)
+
+
+def _write_vtu(case: Case, path: Path) -> None:
+    units = {name: VARIABLES[name].units for name in case.field_names}
+    write_vtu(path, case.points, case.cells, dict(_point_data(case)), units)
 
 
 def _write_vtkhdf(case: Case, path: Path) -> None:
