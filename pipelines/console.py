@@ -40,6 +40,7 @@ EXTRA_OF = {
     "torch_geometric": "train",
     "lightning": "train",
     "lion_pytorch": "train",
+    "tensorboardX": "train",
     "pyvista": "viz",
     "vtk": "viz",
     "h5py": "export",

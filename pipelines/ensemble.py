@@ -13,7 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 import lpbf_dataset as lpbf
 from pipelines import files
 from pipelines.console import UserError, set_verbosity
-from pipelines.evaluation import evaluate_and_report
+from pipelines.finishing import finish
 from pipelines.run import Run
 from pipelines.run_folder import check_resumable, create_run_folder, is_finished
 from pipelines.training import train
@@ -63,7 +63,7 @@ def train_ensemble(job: Job[TrainOptions]) -> int:
             )
             return code
     if leads:
-        evaluate_and_report(Run.open(job.output, device), store, quiet=job.quiet)
+        finish(Run.open(job.output, device), store, examples=job.training.examples, quiet=job.quiet)
     return 0
 
 
@@ -79,7 +79,7 @@ def _train_member(job: Job[TrainOptions], member: Job[TrainOptions]) -> int:
 
 def _member(job: Job[TrainOptions], index: int) -> Job[TrainOptions]:
     """One training of the ensemble."""
-    training = replace(job.training, seed=job.training.seed + index, members=1)
+    training = replace(job.training, seed=job.training.seed + index, members=1, examples=0)
     output = files.member_folder(job.output, index)
     started = (output / files.CONFIG).is_file()
     return replace(job, training=training, output=output, resume=job.resume and started)

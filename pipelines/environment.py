@@ -7,6 +7,7 @@ import json
 import os
 import platform
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -56,9 +57,12 @@ def environment(store: Dataset, path: str, device: torch.device, dtype: str) -> 
         },
         "machine": {
             "platform": platform.platform(),
+            "processor": _processor(),
             "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "dtype": dtype,
+            "float32_products": torch.get_float32_matmul_precision(),
         },
         "store": {
             "path": path,
@@ -66,3 +70,13 @@ def environment(store: Dataset, path: str, device: torch.device, dtype: str) -> 
             "cases": {split: len(store.split(split)) for split in SPLITS},
         },
     }
+
+
+def _processor() -> str:
+    """Model of the processor; its architecture where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())

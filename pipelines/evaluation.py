@@ -11,10 +11,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from lpbf_dataset.schema import MESH_VARIABLES, SPLITS, VARIABLES, resolve_scalar
-from pipelines import files
 from pipelines.calibration import NAMES as CALIBRATION
 from pipelines.calibration import calibration
-from pipelines.case_metrics import evaluation_key, write_case_metrics
 from pipelines.metrics import PUBLISHED_TARGET, score, summarize
 from pipelines.scored_fields import scored_fields
 
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from lpbf_dataset import Case
     from lpbf_dataset.store.reader import Dataset
     from pipelines.run import Run
+
+    Observer = Callable[[Case, NDArray[np.floating]], None]
 
 SURFACE = "on_surface"
 
@@ -63,12 +63,18 @@ class Predictor:
         return cls(run.targets, run.description.variables, predict, members)
 
 
+def _ignore(case: Case, prediction: NDArray[np.floating]) -> None:
+    """Observe nothing."""
+
+
 def unit(target: str) -> str:
     """Return the unit of a field."""
     return VARIABLES[resolve_scalar(target)[0]].units
 
 
-def case_scores(predictor: Predictor, cases: Dataset, *, quiet: bool) -> pd.DataFrame:
+def case_scores(
+    predictor: Predictor, cases: Dataset, *, quiet: bool, observe: Observer = _ignore
+) -> pd.DataFrame:
     """Score every case of a view of a store.
 
     Parameters
@@ -79,6 +85,8 @@ def case_scores(predictor: Predictor, cases: Dataset, *, quiet: bool) -> pd.Data
         On what; one case is in memory at a time.
     quiet : bool
         Show no progress.
+    observe : callable, optional
+        Is given each case with its prediction, which nobody else keeps.
 
     Returns
     -------
@@ -100,12 +108,13 @@ def case_scores(predictor: Predictor, cases: Dataset, *, quiet: bool) -> pd.Data
     variables = tuple(dict.fromkeys(("points", *predictor.variables, *truths, *known)))
     bar = tqdm(range(len(cases)), desc="evaluating", unit="case", disable=quiet)
     return pd.DataFrame(
-        [row for position in bar for row in _rows(predictor, cases.read(position, variables))]
+        [row for position in bar for row in _rows(predictor, cases.read(position, variables), observe)]
     )
 
 
-def _rows(predictor: Predictor, case: Case) -> Iterator[dict[str, Any]]:
+def _rows(predictor: Predictor, case: Case, observe: Observer) -> Iterator[dict[str, Any]]:
     prediction, std = predictor.predict_with_uncertainty(case)
+    observe(case, prediction)
     truth = np.stack([case.scalar(target) for target in predictor.targets], axis=1)
     regions = list(_regions(case))
     for field, columns in scored_fields(predictor.targets).items():
@@ -158,32 +167,6 @@ def summary(scores: pd.DataFrame) -> dict[str, Any]:
             ]
             result[str(target)][str(split)] = {"cases": len(cases), **summarize(cases)}
     return result
-
-
-def evaluate_and_report(run: Run, store: Dataset, *, quiet: bool) -> None:
-    """Score a finished run, write what `evaluate` does, and print it unless `quiet`."""
-    metrics = evaluate(run, store, quiet=quiet)
-    if quiet:
-        return
-    which = "" if run.epoch is None else f" of the weights of epoch {run.epoch}"
-    print(f"\nmean over cases{which}:")
-    print("\n".join(table(metrics)))
-    if not len(store.val) and not len(store.test):
-        print("This is the error on the training cases themselves: the store has no others.")
-    print(f"\nrun in {run.path}; look at it with: lpbf-view {run.path}")
-
-
-def evaluate(run: Run, store: Dataset, *, quiet: bool) -> dict[str, Any]:
-    """Score a run and write ``case_metrics.parquet`` and ``metrics.json``; returns the latter."""
-    # It imports PyTorch, and predictions made elsewhere do not need it.
-    from pipelines.environment import store_fingerprint
-
-    scores = case_scores(Predictor.of_run(run, store), store, quiet=quiet)
-    key = evaluation_key(run.path, store_fingerprint(store))
-    write_case_metrics(run.path / files.CASE_METRICS, scores, key)
-    metrics = {"epoch": run.epoch, "targets": summary(scores)}
-    files.write_json(run.path / files.METRICS, metrics)
-    return metrics
 
 
 COLUMNS = {

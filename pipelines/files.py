@@ -1,4 +1,27 @@
-"""Files of a run: where they lie, and how they are written."""
+"""Files of a run: where they lie, and how they are written.
+
+===========================  ==========================================================================
+file                         what it is
+===========================  ==========================================================================
+``report.html``              everything below in one page that may be passed on
+``config.yaml``              every option; ``lpbf-train MODEL --config`` repeats the run
+``environment.json``         versions, machine, precision, and the fingerprint of the store
+``checkpoints/last.ckpt``    to go on from (``--resume``)
+``checkpoints/best.ckpt``    the lowest validation loss; what ``lpbf-view`` and the like use if it is there
+``checkpoints/*``            of a floor: the nodes that it was fitted to
+``metrics.csv``              losses, learning rate and seconds of each epoch
+``loss.png``                 the losses as a plot
+``tensorboard/``             the same and the final metrics for ``tensorboard --logdir RUN/tensorboard``
+``case_metrics.parquet``     errors of each case, target and region (all, surface, interior)
+``plots/<target>.png``       errors by split, size and height; predicted over true values
+``predictions/<case>.vtu``   truth, prediction and error on the mesh, of the best, median and worst cases
+``predictions/<case>.*.png``  the same as a picture of each target
+``member_<n>/``              of an ensemble: the runs of its members
+``metrics.json``             mean and median errors; written last, so a run that has it is finished
+===========================  ==========================================================================
+
+A floor has neither losses nor ``best.ckpt``.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +38,10 @@ ENVIRONMENT = Path("environment.json")
 HISTORY = Path("metrics.csv")
 LOSS_PLOT = Path("loss.png")
 METRICS = Path("metrics.json")
+TENSORBOARD = Path("tensorboard")
+PLOTS = Path("plots")
+PREDICTIONS = Path("predictions")
+REPORT = Path("report.html")
 CASE_METRICS = Path("case_metrics.parquet")
 CHECKPOINTS = Path("checkpoints")
 LAST_CHECKPOINT = CHECKPOINTS / "last.ckpt"
@@ -24,6 +51,16 @@ BEST_CHECKPOINT = CHECKPOINTS / "best.ckpt"
 def member_folder(run: Path, index: int) -> Path:
     """Where a member of an ensemble lies in the folder of the ensemble; it is a run of its own."""
     return run / f"member_{index}"
+
+
+def plot_of(target: str) -> Path:
+    """Errors of a target."""
+    return PLOTS / f"{target}.png"
+
+
+def picture_of(case_id: str, target: str) -> Path:
+    """Truth, prediction and error of a target of an example."""
+    return PREDICTIONS / f"{case_id}.{target}.png"
 
 
 def write_text(path: Path, text: str) -> None:

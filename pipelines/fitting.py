@@ -12,8 +12,8 @@ import lpbf_dataset as lpbf
 from pipelines import files
 from pipelines.checkpoint import Description
 from pipelines.console import UserError, set_verbosity
-from pipelines.evaluation import evaluate_and_report
 from pipelines.features import input_channels
+from pipelines.finishing import finish
 from pipelines.floor_checkpoint import TRAINING_NODES, save_floor
 from pipelines.run import Run
 from pipelines.run_folder import check_resumable, create_run_folder, is_finished
@@ -63,7 +63,7 @@ def fit(job: Job[FitOptions]) -> int:
     fitted = Run.open(job.output)
     if not job.quiet:
         _announce(job, store, description)
-    evaluate_and_report(fitted, store, quiet=job.quiet)
+    finish(fitted, store, examples=job.training.examples, quiet=job.quiet)
     return 0
 
 

@@ -89,6 +89,8 @@ class TrainOptions:
     members : int
         Train so many models from successive seeds, each with the whole budget; their mean predicts, and their
         spread tells how sure that is.
+    examples : int
+        Cases whose predictions are kept as files and pictures, from the best to the worst; 0 for none.
     """
 
     data: str
@@ -121,13 +123,14 @@ class TrainOptions:
     compile: bool = False
     num_workers: int = 0
     members: int = 1
+    examples: int = 3
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "accumulate", "devices", "learning_rate", "feature_scale")
         for name in (*positive, "members"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be positive, not {getattr(self, name)}")
-        not_negative = ("min_steps", "max_steps", "max_minutes", "num_workers", "seed")
+        not_negative = ("min_steps", "max_steps", "max_minutes", "num_workers", "examples", "seed")
         for name in (*not_negative, "weight_decay", "gradient_clip", "node_budget", "subsample"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"--{name} must not be negative, it is {getattr(self, name)}")
@@ -159,25 +162,30 @@ class FitOptions:
         Fit to so many nodes at most, drawn at random from all training cases.
     seed : int
         Of the drawing.
+    examples : int
+        Cases whose predictions are kept as files and pictures, from the best to the worst; 0 for none.
     """
 
     data: str
     targets: tuple[str, ...] = ("displacement_z",)
     max_nodes: int = 200_000
     seed: int = 0
+    examples: int = 3
 
     def __post_init__(self) -> None:
         if not self.max_nodes > 0:
             raise UserError(f"--max_nodes must be positive, not {self.max_nodes}")
-        if not self.seed >= 0:
-            raise UserError(f"--seed must not be negative, it is {self.seed}")
+        for name in ("seed", "examples"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"--{name} must not be negative, it is {getattr(self, name)}")
         scalar_targets(self.targets)
 
 
 OptionsT = TypeVar("OptionsT", bound=TrainOptions | FitOptions)
 
-MAY_CHANGE_ON_RESUME = frozenset({"data", "accelerator", "compile", "num_workers"})
-"""Options that say where and how to compute, not what; a store that moved is told by its content."""
+MAY_CHANGE_ON_RESUME = frozenset({"data", "accelerator", "compile", "num_workers", "examples"})
+"""Options that say where and how to compute, and what to show, rather than what to train; a store that moved
+is told by its content."""
 
 
 @dataclass(frozen=True)

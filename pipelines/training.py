@@ -23,13 +23,14 @@ from pipelines.checkpoint import AtomicCheckpointIO, Description, describe, load
 from pipelines.compilation import compile_model
 from pipelines.console import EXIT_INCOMPLETE, UserError, set_verbosity
 from pipelines.data import Samples, batch_plan, node_counts, training_loader, validation_loader
-from pipelines.evaluation import evaluate_and_report
 from pipelines.features import check_stored_features, input_channels
+from pipelines.finishing import finish
 from pipelines.module import Surrogate, TrainingDivergedError
 from pipelines.plots import save_loss_plot
 from pipelines.run import Run
 from pipelines.run_folder import check_resumable, create_run_folder, is_finished
 from pipelines.scaling import Scaling, scalar_targets
+from pipelines.tensorboard import TensorBoard
 from pipelines.variation import Variation
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def train(job: Job[TrainOptions]) -> int:
         if history.rows and trainer.is_global_zero:
             save_loss_plot(history.rows, job.output / files.LOSS_PLOT)
     if trainer.is_global_zero:
-        evaluate_and_report(Run.open(job.output, trainer.strategy.root_device), store, quiet=job.quiet)
+        trained = Run.open(job.output, trainer.strategy.root_device)
+        finish(trained, store, examples=job.training.examples, quiet=job.quiet)
     return 0
 
 
@@ -151,7 +153,7 @@ def _trainer(
 ) -> Trainer:
     options = job.training
     average = WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay))
-    callbacks = [budget, average, history, Checkpoints(job.output)]
+    callbacks = [budget, average, history, TensorBoard(job.output, history), Checkpoints(job.output)]
     try:
         return Trainer(
             accelerator=options.accelerator,

@@ -13,7 +13,7 @@ import pytest
 import lpbf_dataset as lpbf
 from lpbf_dataset.mesh import unique_edges
 from lpbf_dataset.store.writer import StoreWriter
-from pipelines import train
+from pipelines import finishing, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,6 +58,19 @@ def write_store(path: Path, splits: Mapping[str, str] = SPLITS, scale: float = 1
     return path
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out plots and pictures, which take longer than a training, but for tests with `pictures`."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(finishing, "draw", lambda pictures: None)
+        monkeypatch.setattr(finishing, "save_error_plots", lambda *arguments: None)
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Have plots and pictures made."""
+
+
 @pytest.fixture(scope="session")
 def make_store() -> Callable[..., Path]:
     """Return `write_store`."""
@@ -98,6 +111,7 @@ def finished(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"-o{folder}",
         "--epochs=3",
         "--ema_decay=0.5",
+        "--examples=0",
         "-q",
         *TINY_MODEL,
     ]

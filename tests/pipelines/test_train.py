@@ -40,7 +40,11 @@ def history(folder):
 
 
 def test_a_run_folder_is_complete(finished):
-    files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    files = {
+        str(path.parent.relative_to(finished) if "tfevents" in path.name else path.relative_to(finished))
+        for path in finished.rglob("*")
+        if path.is_file()
+    }
     assert files == {
         "config.yaml",
         "environment.json",
@@ -48,6 +52,10 @@ def test_a_run_folder_is_complete(finished):
         "metrics.json",
         "case_metrics.parquet",
         "loss.png",
+        "plots/displacement_z.png",
+        "report.html",
+        "tensorboard/training",
+        "tensorboard/evaluation",
         "checkpoints/last.ckpt",
         "checkpoints/best.ckpt",
     }
