@@ -89,8 +89,8 @@ def _standing(rank: int, last: int) -> str:
 def write_examples(run: Run, store: Dataset, examples: list[Example]) -> list[Picture]:
     """Predict each example and write ``<case id>.vtu``; replaces what other examples left.
 
-    Besides what `compared` gives, a file holds the true displacement, where the store does, and of an ensemble
-    the standard deviation of each target, ``<target>_std``.
+    Besides what `compared` gives, a file holds the true displacement, where the store does, and of an
+    ensemble the standard deviation of each target, ``<target>_std``.
 
     Returns
     -------

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import meshio
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,6 +49,10 @@ def test_each_member_is_a_run_from_a_seed_of_its_own(trained):
         "member_1",
         "member_2",
         "metrics.json",
+        "plots",
+        "predictions",
+        "report.html",
+        "tensorboard",
     ]
     members = [Run.open(trained / f"member_{index}") for index in range(3)]
     assert [(run.config["seed"], run.config["members"], run.members) for run in members] == [
@@ -232,3 +237,13 @@ def test_two_devices(make_store, tmp_path):
         history = pd.read_csv(tmp_path / "run" / f"member_{index}" / "metrics.csv")
         # Three cases for two devices: two steps an epoch.
         assert history["step"].tolist() == [2]
+
+
+def test_examples_hold_the_spread_of_the_members(trained):
+    run = Run.open(trained)
+    (path,) = (trained / "predictions").glob("*.vtu")
+    fields = meshio.read(path).point_data
+    _, std = run.predict_with_uncertainty(run.dataset()[path.stem])
+    for column, target in enumerate(run.targets):
+        np.testing.assert_array_equal(fields[f"{target}_std"], std[:, column])
+    assert not (trained / "member_0" / "predictions").exists()
