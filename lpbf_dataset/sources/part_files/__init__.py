@@ -7,7 +7,7 @@
 """
 
 from lpbf_dataset.sources.part_files.discover import PartReference, discover_parts
-from lpbf_dataset.sources.part_files.placement import place_on_plate
+from lpbf_dataset.sources.part_files.placement import place_on_plate, plate_frame
 from lpbf_dataset.sources.part_files.reader import PartGeometry, read_part
 
-__all__ = ["PartGeometry", "PartReference", "discover_parts", "place_on_plate", "read_part"]
+__all__ = ["PartGeometry", "PartReference", "discover_parts", "place_on_plate", "plate_frame", "read_part"]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import trimesh
+    from numpy.typing import NDArray
 
 UP = {
     "as-is": (0.0, 0.0, 0.0),
@@ -49,16 +50,50 @@ def place_on_plate(
     ValueError
         If `orient` is not known or `scale_to_mm` is not a positive length.
     """
+    return _placed(mesh, scale_to_mm, orient)[0]
+
+
+def plate_frame(
+    mesh: trimesh.Trimesh, scale_to_mm: float | None = None, orient: str | Sequence[float] = "as-is"
+) -> NDArray[np.float64]:
+    """Transform that `place_on_plate` applies.
+
+    Parameters
+    ----------
+    mesh, scale_to_mm, orient
+        As in `place_on_plate`.
+
+    Returns
+    -------
+    (4, 4) float64 ndarray
+        Homogeneous matrix from the frame of the part to that of the plate; its inverse brings what belongs
+        to the placed part, such as a compensated surface, back to where the user has the part.
+
+    Raises
+    ------
+    ValueError
+        As `place_on_plate`.
+    """
+    return _placed(mesh, scale_to_mm, orient)[1]
+
+
+def _placed(
+    mesh: trimesh.Trimesh, scale_to_mm: float | None, orient: str | Sequence[float]
+) -> tuple[trimesh.Trimesh, NDArray[np.float64]]:
     if scale_to_mm is not None and not (np.isfinite(scale_to_mm) and scale_to_mm > 0):
         raise ValueError(f"scale_to_mm is {scale_to_mm}; give the longest edge as a positive length in mm")
     placed = mesh.copy()
     rotation = _rotation(orient)
     placed.vertices = placed.vertices @ rotation.T
-    if scale_to_mm is not None:
-        placed.vertices *= scale_to_mm / placed.extents.max()
+    factor = 1.0 if scale_to_mm is None else scale_to_mm / placed.extents.max()
+    placed.vertices *= factor
     low, high = placed.bounds
-    placed.vertices -= [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]]
-    return placed
+    base = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
+    placed.vertices -= base
+    frame = np.eye(4)
+    frame[:3, :3] = factor * rotation
+    frame[:3, 3] = -base
+    return placed, frame
 
 
 def _rotation(orient: str | Sequence[float]) -> np.ndarray:
