@@ -1,11 +1,12 @@
 """What compensation leaves of the distortion: parts are compensated, written, read back and printed again.
 
-    python benchmarks/compensation.py [--parts 1 4 ...] [--longest_edge 30] [--evaluations 5]
+    python benchmarks/compensation.py [--parts 1 4 ...] [--longest_edge 30] [--evaluations 5] [--run RUN]
 
 Each part is a procedural one named by its place in the sequence of seed 0.  Its surface is refined,
 compensated against the displacement that the embedded solver predicts, and written to an STL file.  The
 solver then runs anew on the triangles of that file.  Printed are the RMS deviations of the surface from the
-nominal one after the best rigid fit.
+nominal one after the best rigid fit.  ``--run`` does the same with the displacement that a trained run
+predicts in place of the solver's; components that it does not predict are not compensated.
 """
 
 from __future__ import annotations
@@ -19,11 +20,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpbf_dataset.distortion import compensate, deviation, moved, refined, simulated_displacement
+from lpbf_dataset import Case
+from lpbf_dataset.distortion import (
+    compensate,
+    deviation,
+    displacement_at,
+    moved,
+    refined,
+    simulated_displacement,
+)
 from lpbf_dataset.export.surface import write_surface
+from lpbf_dataset.features import geometry_features, mesh_surface
+from lpbf_dataset.mesh import unique_edges
 from lpbf_dataset.parts import ProceduralPart
 from lpbf_dataset.simulation.materials import MATERIALS
+from lpbf_dataset.simulation.octree import build_mesh
+from lpbf_dataset.simulation.process import set_down
 from lpbf_dataset.simulation.settings import SimulationSettings
+from lpbf_dataset.simulation.voxels import drop_islands, voxelise
 from lpbf_dataset.sources.part_files import read_part
 from lpbf_dataset.sources.stl import parse_stl
 
@@ -35,6 +49,7 @@ if TYPE_CHECKING:
 PARTS = (1, 3, 4, 5, 9)
 """A bracket, a bridge, a ring, an overhang and a gear."""
 
+COMPONENTS = ("displacement_x", "displacement_y", "displacement_z")
 SEED = 0
 EDGE_IN_CELLS = 2.0
 """Longest edge of the refined surface, in finest cells of the solver."""
@@ -124,6 +139,44 @@ def read_back(path: Path, nominal: Trimesh) -> Trimesh:
     return moved(nominal, vertices)
 
 
+def unsolved_case(surface: Trimesh, settings: SimulationSettings) -> Case:
+    """Mesh a part as the solver does, without plate and displacement, with the features that models use."""
+    triangles = set_down(surface.triangles)
+    grid = voxelise(triangles, cell_height=settings.cell_height, group_cells=settings.group_cells)
+    grid, _ = drop_islands(grid)
+    mesh = build_mesh(grid, group_cells=settings.group_cells, plate_depth=settings.plate_depth)
+    nodes, cells = np.unique(mesh.cells[mesh.cell_range(1).start :], return_inverse=True)
+    points, cells = mesh.points[nodes].astype(np.float32), cells.reshape(-1, 8).astype(np.int32)
+    variables = {
+        "points": points,
+        "cells": cells,
+        "edges": unique_edges(cells, len(points)),
+        **geometry_features(points, cells, mesh_surface(points, cells)),
+    }
+    return Case("part", "part", "geometry", variables)
+
+
+def predicted_displacement(run: Path) -> DisplacementSource:
+    """Displacement that a trained run predicts; zero where it predicts no such component."""
+    from pipelines.run import Run
+
+    model = Run.open(run)
+    known = [(name, axis) for axis, name in enumerate(COMPONENTS) if name in model.targets]
+    if not known:
+        raise SystemExit(f"{run} predicts {', '.join(model.targets)}, no component of the displacement")
+    print(f"{run} predicts {', '.join(name for name, _ in known)}: only these are compensated")
+
+    def displacement(surface: Trimesh) -> np.ndarray:
+        case = unsolved_case(surface, SimulationSettings())
+        prediction = model.predict(case)
+        vectors = np.zeros((case.node_count, 3))
+        for name, axis in known:
+            vectors[:, axis] = prediction[:, model.targets.index(name)]
+        return displacement_at(surface, case.points, case.cells, vectors)
+
+    return displacement
+
+
 def print_table(rows: list[Row]) -> None:
     """Print the rows as a Markdown table."""
     print("| part | triangles | before (mm) | predicted (mm) | after (mm) | left | evaluations | seconds |")
@@ -144,11 +197,15 @@ def main() -> None:
     parser.add_argument("--parts", type=int, nargs="+", default=PARTS, help="places in the sequence")
     parser.add_argument("--longest_edge", type=float, default=30.0, help="of each part, mm")
     parser.add_argument("--evaluations", type=int, default=5, help="most runs of the solver to compensate")
+    parser.add_argument("--run", type=Path, help="folder of a trained run, to compensate with it as well")
     options = parser.parse_args()
     solver = simulated_displacement(MATERIALS["inconel625"])
     size = (options.longest_edge, options.longest_edge)
     parts = [ProceduralPart(index, SEED, size) for index in options.parts]
     print_table([measure(part, solver, solver, options.evaluations) for part in parts])
+    if options.run:
+        surrogate = predicted_displacement(options.run)
+        print_table([measure(part, surrogate, solver, options.evaluations) for part in parts])
 
 
 if __name__ == "__main__":

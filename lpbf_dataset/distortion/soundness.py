@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 MAX_HALVINGS = 12
 """Attempts at a sound move; the last leaves a four-thousandth of it, below what single precision holds."""
 
-SLIVER_HEIGHT = 0.01
-"""Triangles lower than this, in mm, may fold: a vertex that almost lies on the opposite edge passes it with
-the least bend of the surface, and what folds is far thinner than the 0.1 mm of a melt track."""
+FOLD_DEPTH = 0.01
+"""How deep in mm a surface may run through itself, and how low a triangle must be for its folding not to
+matter.  CAD programs make slivers: a vertex that almost lies on the opposite edge passes it at any bend.
+A melt track is ten times as wide."""
 
 
 class CompensationError(ValueError):
@@ -42,9 +43,9 @@ class SoundMove(NamedTuple):
 def sound_move(nominal: Trimesh, vertices: NDArray[np.floating]) -> SoundMove:
     """Move the vertices of a surface as far as it stays sound.
 
-    A triangle is unsound that turns by more than a right angle, is pierced by another or pierces one.  Let be
-    are what was pierced from the start, and triangles of less than `SLIVER_HEIGHT`.  The vertices of an
-    unsound triangle and of its neighbours go half as far, over and over until the surface is sound.
+    A triangle is unsound that turns by more than a right angle, is pierced by another or pierces one, but for
+    what is less deep than `FOLD_DEPTH` or was pierced from the start.  The vertices of an unsound triangle
+    and of its neighbours go half as far, over and over until the surface is sound.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def sound_move(nominal: Trimesh, vertices: NDArray[np.floating]) -> SoundMove:
         If no share of the move is sound.
     """
     start = np.asarray(nominal.vertices)
-    faces = nominal.faces[_heights(nominal.triangles) >= SLIVER_HEIGHT]
+    faces = nominal.faces[_heights(nominal.triangles) >= FOLD_DEPTH]
     move = np.asarray(vertices, dtype=np.float64) - start
     share = np.ones(len(start))
     pierced_before: NDArray[np.bool_] | None = None
@@ -86,8 +87,13 @@ def sound_move(nominal: Trimesh, vertices: NDArray[np.floating]) -> SoundMove:
 
 
 def _pierced(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.bool_]:
-    # What is written to an STL file is in single precision.
-    return piercing_triangles(vertices.astype(np.float32), faces)
+    """Triangles in a piercing pair that goes deeper than `FOLD_DEPTH`, (m,) bool."""
+    corners = vertices[faces]
+    inward = corners.mean(axis=1, keepdims=True) - corners
+    length = np.linalg.norm(inward, axis=2, keepdims=True)
+    # Triangles drawn in from their corners do not meet where they merely touch.
+    drawn_in = corners + inward * np.minimum(FOLD_DEPTH / np.maximum(length, FOLD_DEPTH), 0.5)
+    return piercing_triangles(drawn_in.reshape(-1, 3), np.arange(faces.size).reshape(-1, 3))
 
 
 def _turned_over(

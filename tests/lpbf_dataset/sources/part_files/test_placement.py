@@ -4,7 +4,7 @@ import trimesh
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpbf_dataset.sources.part_files import place_on_plate
+from lpbf_dataset.sources.part_files import place_on_plate, plate_frame
 
 angle = st.floats(-360, 360)
 
@@ -58,3 +58,15 @@ def test_the_given_part_is_left_as_it_is(box):
 def test_nonsense_is_refused(box, arguments):
     with pytest.raises(ValueError, match="give"):
         place_on_plate(box, **arguments)
+
+
+@pytest.mark.parametrize("scale", [None, 60.0])
+@pytest.mark.parametrize("orient", ["as-is", "-x", (20, 30, 40)])
+def test_the_frame_of_the_plate_leads_there_and_back(scale, orient):
+    mesh = trimesh.creation.box((1, 2, 3), transform=trimesh.transformations.random_rotation_matrix())
+    mesh.apply_translation((100, -30, 7))
+    frame = plate_frame(mesh, scale, orient)
+    placed = place_on_plate(mesh, scale, orient)
+    np.testing.assert_allclose(trimesh.transform_points(mesh.vertices, frame), placed.vertices, atol=1e-9)
+    back = trimesh.transform_points(placed.vertices, np.linalg.inv(frame))
+    np.testing.assert_allclose(back, mesh.vertices, atol=1e-9)
