@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lpbf_dataset.schema import VARIABLES, resolve_scalar
 
@@ -141,6 +141,47 @@ class Case:
             grid.point_data[name] = values[:, [0, 1, 2, 3, 5, 4]] if is_tensor else values
         grid.user_dict = {"case_id": self.case_id, "design_id": self.design_id}
         return grid
+
+    def plot(self, field: str = "displacement_z", *, warp: float = 0.0, **options: Any) -> Any:
+        """Draw a field in a notebook, or else in a window; needs the ``viz`` extra.
+
+        `viz.scenes.field_scene` draws it with more care.
+
+        Parameters
+        ----------
+        field : str, optional
+            As `scalar` takes it.
+        warp : float, optional
+            Factor that exaggerates the displacement; 0 draws the undeformed part.
+        **options
+            Of PyVista's ``DataSet.plot``: ``jupyter_backend``, ``screenshot``, ``cmap`` and so on.
+
+        Returns
+        -------
+        object
+            What PyVista returns: in a notebook, what shows there.
+
+        Raises
+        ------
+        KeyError
+            If the case has no such field.
+        """
+        values = self.scalar(field)
+        variable = VARIABLES[resolve_scalar(field)[0]]
+        name = field.replace("_", " ") if variable.component else variable.long_name
+        largest = float(abs(values).max()) or 1.0
+        is_signed = float(values.min()) < 0.0
+        grid = self.to_pyvista()
+        grid.clear_data()
+        if warp:
+            grid.points = self.points + warp * self.variables["displacement"].astype("float32")
+        defaults = {
+            "cmap": "coolwarm" if is_signed else "viridis",
+            "clim": (-largest if is_signed else 0.0, largest),
+            "scalar_bar_args": {"title": name if variable.units == "1" else f"{name} [{variable.units}]"},
+            "text": self.case_id,
+        }
+        return grid.plot(scalars=values, **{**defaults, **options})
 
     def to_meshio(self) -> meshio.Mesh:
         """Undeformed mesh with every field as point data, for the formats meshio writes.

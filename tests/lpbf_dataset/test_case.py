@@ -69,6 +69,20 @@ def test_to_pyvista(case):
     assert grid.user_dict["case_id"] == case.case_id
 
 
+@pytest.mark.parametrize(("field", "warp"), [("displacement_z", 10.0), ("von_mises_stress", 0.0)])
+def test_plot_draws_what_a_notebook_shows(case, field, warp, tmp_path):
+    pv = pytest.importorskip("pyvista")
+    rendering = pytest.importorskip("viz.rendering")
+    rendering.prepare_offscreen()
+    path = tmp_path / "case.png"
+    case.plot(field, warp=warp, off_screen=True, screenshot=path, window_size=(200, 150))
+    image = pv.read(path)
+    assert image.dimensions[:2] == (200, 150)
+    assert np.asarray(image.active_scalars).std() > 5
+    with pytest.raises(KeyError, match="no field named 'colour'"):
+        case.plot("colour")
+
+
 def test_to_pyvista_orders_tensors_as_vtk_does(case):
     pytest.importorskip("pyvista")
     stress = case.to_pyvista()["cauchy_stress"]
