@@ -20,6 +20,15 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 SHARED_DATA = Path(os.environ.get("LPBF_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option to store what is drawn instead of comparing it."""
+    parser.addoption(
+        "--update-references",
+        action="store_true",
+        help="store the pictures of tests/viz as they are drawn now",
+    )
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real data beside the checkout; required in CI."""

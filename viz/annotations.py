@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import matplotlib as mpl
 import pyvista as pv
+from PIL import ImageFont
 
 from lpbf_dataset.schema import VARIABLES, resolve_scalar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lpbf_dataset import Case
 
 INK = "#222222"
@@ -86,7 +89,8 @@ def add_text(
     position : (float, float)
         Where the line starts, is centred, or ends, vertically centred, as fractions of the panel.
     size : float, optional
-        Height of the letters, as a fraction of that of the whole picture.
+        Height of the letters, as a fraction of that of the whole picture; less where the line would
+        be wider than the panel.
     align : {"left", "center", "right"}, optional
         Which part of the line is at `position`.
     color : str, optional
@@ -95,7 +99,7 @@ def add_text(
     actor = plotter.add_text(
         text, position=position, viewport=True, color=color, font_file=str(_font_file()), render=False
     )
-    actor.prop.font_size = _pixels(plotter, size)
+    actor.prop.font_size = _fitting(text, _pixels(plotter, size), plotter.renderer.width)
     actor.prop.justification_horizontal = align
     actor.prop.justification_vertical = "center"
 
@@ -107,6 +111,8 @@ def add_bar(
     box: tuple[float, float, float, float],
     *,
     vertical: bool = False,
+    labels: int = 5,
+    text_size: float = TEXT_SIZE,
 ) -> None:
     """Draw the colour bar of a surface on the active panel, with its title above.
 
@@ -122,11 +128,15 @@ def add_bar(
         Left, bottom, width and height of the bar with its labels, as fractions of the panel.
     vertical : bool, optional
         Which way the bar runs; a vertical bar belongs at the right edge of the picture.
+    labels : int, optional
+        How many numbers stand beside it.
+    text_size : float, optional
+        Height of the letters, as for `add_text`.
     """
     left, bottom, width, height = box
     bar = plotter.scalar_bars.add_scalar_bar(
         mapper=mapper,
-        n_labels=5,
+        n_labels=labels,
         fmt="%.4g",
         vertical=vertical,
         position_x=left,
@@ -136,20 +146,44 @@ def add_bar(
         unconstrained_font_size=True,
         unique_bar=True,
     )
-    labels = pv.TextProperty(color=INK, font_file=str(_font_file()))
-    labels.font_size = _pixels(plotter, TEXT_SIZE)
-    bar.SetLabelTextProperty(labels)
-    title_height = bottom + height + 1.6 * TEXT_SIZE * plotter.window_size[1] / plotter.renderer.height
+    lettering = pv.TextProperty(color=INK, font_file=str(_font_file()))
+    lettering.font_size = _pixels(plotter, text_size)
+    bar.SetLabelTextProperty(lettering)
+    title_height = bottom + height + 1.6 * text_size * plotter.window_size[1] / plotter.renderer.height
     if vertical:
         # The bar is narrow and stands at the edge of the picture: a centred title would run out of it.
-        add_text(plotter, title, (0.985, title_height), align="right")
+        add_text(plotter, title, (0.985, title_height), size=text_size, align="right")
     else:
-        add_text(plotter, title, (left + width / 2, title_height))
+        add_text(plotter, title, (left + width / 2, title_height), size=text_size)
+
+
+def add_label(plotter: pv.Plotter, text: str, point: Sequence[float]) -> None:
+    """Write at a point in space, on the active panel; it follows the camera."""
+    plotter.add_point_labels(
+        [point],
+        [text],
+        font_size=_pixels(plotter, TEXT_SIZE),
+        font_file=str(_font_file()),
+        text_color=INK,
+        shape=None,
+        show_points=False,
+        always_visible=True,
+        reset_camera=False,
+        render=False,
+    )
 
 
 def _font_file() -> Path:
     """DejaVu Sans, which comes with matplotlib: easier to read, and with more signs, than VTK's own fonts."""
     return Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+
+
+def _fitting(text: str, pixels: int, width: int) -> int:
+    """Size of letters in which a line is no wider than a panel; measured in that font, to scale."""
+    if not text:
+        return pixels
+    drawn = ImageFont.truetype(_font_file(), 100).getlength(text) / 100
+    return min(pixels, max(6, int(0.97 * width / drawn)))
 
 
 def _pixels(plotter: pv.Plotter, fraction: float) -> int:

@@ -83,6 +83,22 @@ def error_scale(error: NDArray[np.floating]) -> ColorScale:
     return _symmetric(ERROR_MAP, float(np.abs(error).max()))
 
 
+def deviation_scale(*deviations: NDArray[np.floating]) -> ColorScale:
+    """One scale for signed distances from a shape, symmetric about zero.
+
+    Parameters
+    ----------
+    *deviations : (n,) float ndarray
+        mm, all finite.
+
+    Returns
+    -------
+    ColorScale
+        Up to the largest of all; up to one millimetre where there is none.
+    """
+    return _symmetric(SIGNED_MAP, max(float(np.abs(deviation).max()) for deviation in deviations))
+
+
 def _symmetric(cmap: str, largest: float) -> ColorScale:
     limit = round_up(largest) if largest > 0.0 else 1.0
     return ColorScale(cmap, (-limit, limit))

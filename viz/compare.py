@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyvista as pv
@@ -18,16 +18,19 @@ from viz.annotations import (
     field_units,
     with_units,
 )
+from viz.checks import require_finite
 from viz.colors import error_scale, field_scale
-from viz.scenes import add_surface, finish_panel, require_finite
-from viz.warp import deformed_surface, warp_factor
+from viz.scenes import add_surface, finish_panel
+from viz.warp import deformed_surface, hexahedra, warp_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from lpbf_dataset import Case
+    from viz.colors import ColorScale
+    from viz.cuts import Mesh
     from viz.warp import Warp
 
 DEFAULT_SIZE = (1920, 800)
@@ -37,6 +40,15 @@ DEFAULT_SIZE = (1920, 800)
 _HEADING, _SURFACES, _BARS = range(3)
 _ROW_HEIGHTS = (11, 68, 21)
 _TRUTH, _PREDICTION, _ERROR = range(3)
+
+
+class _Panel(NamedTuple):
+    """What one column shows."""
+
+    caption: str
+    values: NDArray[np.floating]
+    displacement: NDArray[np.floating]
+    scale: ColorScale
 
 
 def comparison_scene(
@@ -89,25 +101,16 @@ def comparison_scene(
         require_finite(truth[name], f"{name} of case {case.case_id}")
         require_finite(prediction[name], f"the predicted {name} of case {case.case_id}")
     true_displacement, predicted_displacement = _displacement(truth), _displacement(prediction)
-    factor = warp_factor(case, true_displacement, warp)
+    factor = warp_factor(case.points, true_displacement, warp)
     error = prediction[field] - truth[field]
     value_scale = field_scale(field, truth[field], prediction[field])
     panels = (
-        (captions[0], truth[field], true_displacement, value_scale),
-        (captions[1], prediction[field], predicted_displacement, value_scale),
-        (f"{captions[1]} \N{MINUS SIGN} {captions[0]}", error, true_displacement, error_scale(error)),
+        _Panel(captions[0], truth[field], true_displacement, value_scale),
+        _Panel(captions[1], prediction[field], predicted_displacement, value_scale),
+        _Panel(f"{captions[1]} \N{MINUS SIGN} {captions[0]}", error, true_displacement, error_scale(error)),
     )
-    surfaces = [deformed_surface(case, values, moved, factor) for _, values, moved, _ in panels]
-    seen = np.concatenate([surface.points for surface in surfaces])
-
     plotter = _panel_grid(size, off_screen=off_screen)
-    mappers = []
-    for column, (caption, _, _, scale) in enumerate(panels):
-        plotter.subplot(_SURFACES, column)
-        mappers.append(add_surface(plotter, surfaces[column], scale).mapper)
-        add_text(plotter, caption, (0.5, 0.95))
-        finish_panel(plotter, seen, (0.04, 0.06, 0.96, 0.90))
-    plotter.link_views([plotter.renderers.loc_to_index((_SURFACES, column)) for column in range(3)])
+    mappers = _draw_panels(plotter, hexahedra(case), panels, factor)
 
     label, units = field_label(field), field_units(field)
     plotter.subplot(_HEADING, 0)
@@ -119,6 +122,22 @@ def comparison_scene(
     add_bar(plotter, mappers[_ERROR], with_units(f"error of {label}", units), (0.1, 0.4, 0.8, 0.3))
     add_text(plotter, _error_summary(truth[field], error, units), (0.5, 0.12), color=FAINT_INK)
     return plotter
+
+
+def _draw_panels(
+    plotter: pv.Plotter, mesh: Mesh, panels: Sequence[_Panel], factor: float
+) -> list[pv.DataSetMapper]:
+    """Draw the surfaces, each in its column, and make their cameras one."""
+    surfaces = [deformed_surface(mesh, panel.values, panel.displacement, factor) for panel in panels]
+    seen = np.concatenate([surface.points for surface in surfaces])
+    mappers = []
+    for column, (panel, surface) in enumerate(zip(panels, surfaces, strict=True)):
+        plotter.subplot(_SURFACES, column)
+        mappers.append(add_surface(plotter, surface, panel.scale).mapper)
+        add_text(plotter, panel.caption, (0.5, 0.95))
+        finish_panel(plotter, seen, (0.04, 0.06, 0.96, 0.90))
+    plotter.link_views([plotter.renderers.loc_to_index((_SURFACES, column)) for column in range(3)])
+    return mappers
 
 
 def _panel_grid(size: tuple[int, int], *, off_screen: bool) -> pv.Plotter:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from os import PathLike
 
     import pyvista as pv
@@ -117,12 +119,29 @@ def save_screenshot(plotter: pv.Plotter, path: str | PathLike[str]) -> None:
     RenderingError
         If no image can be saved under this name, or the file cannot be written.
     """
-    path = check_image_path(path)
+    with replacing(check_image_path(path)) as unfinished:
+        plotter.screenshot(unfinished)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the name of a file to write, in the same folder, that then takes the place of another.
+
+    Parameters
+    ----------
+    path : Path
+        What is to be written; its folder is made where it does not exist.
+
+    Raises
+    ------
+    RenderingError
+        If the file cannot be written.
+    """
     unfinished = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix.lower()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            plotter.screenshot(unfinished)
+            yield unfinished
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)

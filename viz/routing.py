@@ -9,18 +9,20 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyvista as pv
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from viz.annotations import HEADING_SIZE, add_bar, add_text, case_label
+from viz.checks import require_finite
 from viz.colors import UNSIGNED_MAP, ColorScale, round_up
-from viz.scenes import DEFAULT_SIZE, add_surface, finish_panel, require_finite
-from viz.warp import deformed_surface
+from viz.grid import framed_grid
+from viz.scenes import DEFAULT_SIZE, add_surface, finish_panel
+from viz.warp import deformed_surface, hexahedra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pyvista as pv
     from numpy.typing import NDArray
 
     from lpbf_dataset import Case
@@ -160,12 +162,13 @@ def routing_scene(
 
     columns = min(len(relative), MAPS_PER_ROW)
     rows = math.ceil(len(relative) / columns)
-    plotter = _map_grid(rows, columns, size, off_screen=off_screen)
+    heights = rows * HEADING_HEIGHT, MAPS_HEIGHT, rows * BAR_HEIGHT
+    plotter = framed_grid(rows, columns, heights, size, off_screen=off_screen)
     panels = []
     for index, (caption, values) in enumerate(relative.items()):
         row, column = divmod(index, columns)
         plotter.subplot(1 + row, column)
-        surface = deformed_surface(case, values, np.zeros_like(case.points), 0.0)
+        surface = deformed_surface(hexahedra(case), values, np.zeros_like(case.points), 0.0)
         mapper = add_surface(plotter, surface, scale).mapper
         add_text(plotter, caption, (0.5, 0.94))
         finish_panel(plotter, surface.points, (0.06, 0.06, 0.94, 0.88))
@@ -176,19 +179,6 @@ def routing_scene(
     plotter.subplot(1 + rows, 0)
     add_bar(plotter, mapper, "weight / mean weight", (0.3, 0.15, 0.4, 0.35))
     return plotter
-
-
-def _map_grid(rows: int, columns: int, size: tuple[int, int], *, off_screen: bool) -> pv.Plotter:
-    """Panels between a row for the heading and one for the colour bar."""
-    whole_rows = [(0, slice(None)), (1 + rows, slice(None))]
-    return pv.Plotter(
-        shape=(rows + 2, columns),
-        row_weights=[rows * HEADING_HEIGHT, *(rows * [MAPS_HEIGHT]), rows * BAR_HEIGHT],
-        groups=whole_rows,  # type: ignore[arg-type]
-        border=False,
-        window_size=list(size),
-        off_screen=off_screen,
-    )
 
 
 def _head_color(head: int, heads: int) -> tuple[float, ...]:

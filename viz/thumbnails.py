@@ -12,7 +12,7 @@ from PIL import Image
 from viz.camera import look_at
 from viz.colors import field_scale
 from viz.scenes import add_surface
-from viz.warp import deformed_surface, warp_factor
+from viz.warp import automatic_warp, deformed_surface, hexahedra
 
 if TYPE_CHECKING:
     from lpbf_dataset import Case
@@ -44,7 +44,8 @@ def thumbnail(case: Case, field: str = "displacement_z", size: tuple[int, int] =
     """
     values = case.scalar(field)
     displacement = np.asarray(case.displacement, np.float32)
-    surface = deformed_surface(case, values, displacement, warp_factor(case, displacement, "auto"))
+    factor = automatic_warp(case.points, displacement)
+    surface = deformed_surface(hexahedra(case), values, displacement, factor)
     plotter = pv.Plotter(window_size=list(size), off_screen=True)
     try:
         add_surface(plotter, surface, field_scale(field, values))

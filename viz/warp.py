@@ -6,12 +6,16 @@ import math
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
+import pyvista as pv
+
+from lpbf_dataset.mesh.boundary import boundary
+from viz.cuts import visible_surface
 
 if TYPE_CHECKING:
-    import pyvista as pv
     from numpy.typing import NDArray
 
     from lpbf_dataset import Case
+    from viz.cuts import Cut, Mesh
 
 Warp: TypeAlias = float | Literal["auto"]
 """Factor that exaggerates the displacement, or "auto" for `automatic_warp`."""
@@ -47,37 +51,60 @@ def automatic_warp(points: NDArray[np.floating], displacement: NDArray[np.floati
     return float(math.floor(factor / digit) * digit)
 
 
-def warp_factor(case: Case, displacement: NDArray[np.floating], warp: Warp) -> float:
+def warp_factor(points: NDArray[np.floating], displacement: NDArray[np.floating], warp: Warp) -> float:
     """Factor to draw a displacement with, computed where `warp` is "auto"."""
-    return automatic_warp(case.points, displacement) if warp == "auto" else warp
+    return automatic_warp(points, displacement) if warp == "auto" else warp
+
+
+def hexahedra(case: Case) -> pv.UnstructuredGrid:
+    """Undeformed mesh of a case, without data."""
+    return pv.UnstructuredGrid({pv.CellType.HEXAHEDRON: case.cells}, case.points)
 
 
 def deformed_surface(
-    case: Case, values: NDArray[np.floating], displacement: NDArray[np.floating], factor: float
+    mesh: Mesh,
+    values: NDArray[np.floating],
+    displacement: NDArray[np.floating],
+    factor: float,
+    *,
+    cut: Cut | None = None,
 ) -> pv.PolyData:
-    """Surface of the part where a displacement takes it, with one number per node.
-
-    Where small cells hang on the face of a larger one, their shared face counts as surface too.
-    It lies inside the part, out of sight.
+    """Surface of a part where a displacement takes it, with one number per node.
 
     Parameters
     ----------
-    case : Case
-        The part.
-    values : (nodes,) float ndarray
+    mesh : pyvista.UnstructuredGrid or pyvista.PolyData
+        The part, undeformed, in mm.
+    values : (n,) float ndarray
         Put on the surface as its point data ``"values"``.
-    displacement : (nodes, 3) float ndarray
+    displacement : (n, 3) float ndarray
         mm.
     factor : float
         Exaggeration of the displacement.
+    cut : Slice, Clip, ClipBox or Threshold, optional
+        What to show of the part; all by default.
 
     Returns
     -------
     pyvista.PolyData
         In mm.
+
+    Raises
+    ------
+    SceneError
+        If the cut leaves nothing.
     """
-    grid = case.to_pyvista()
-    grid.clear_data()
-    grid.points = case.points + np.float32(factor) * displacement
-    grid.point_data["values"] = values
-    return grid.extract_surface(algorithm=None)
+    surface = visible_surface(mesh, values, displacement, cut)
+    surface.points += np.float32(factor) * np.asarray(surface["displacement"], np.float32)
+    return surface
+
+
+def sharp_edges(mesh: Mesh) -> pv.PolyData:
+    """Lines where the undeformed surface of a part turns by more than 30 degrees, or ends."""
+    if isinstance(mesh, pv.UnstructuredGrid):
+        # Faces between cells of different size lie inside: they have no edges to show.
+        outside = boundary(
+            np.asarray(mesh.points), np.asarray(mesh.cell_connectivity.reshape(-1, 8), np.int32)
+        )
+        mesh = pv.PolyData.from_regular_faces(outside.vertices, outside.triangles.astype(int))
+    return mesh.extract_feature_edges(non_manifold_edges=False, clear_data=True)

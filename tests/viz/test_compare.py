@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from viz.checks import SceneError
 from viz.compare import comparison_scene
-from viz.scenes import SceneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import pyvista as pv
 
+from viz.checks import SceneError
 from viz.routing import MAPS_PER_ROW, PANELS_PER_ROW, effective_rank_figure, routing_scene, spectra_figure
-from viz.scenes import SceneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

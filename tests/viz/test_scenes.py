@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from viz.scenes import SceneError, field_scene
+from viz.checks import SceneError
+from viz.scenes import field_scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viz.warp import automatic_warp, deformed_surface, warp_factor
+from viz.warp import automatic_warp, deformed_surface, hexahedra, warp_factor
 
 if TYPE_CHECKING:
     from lpbf_dataset import Case
@@ -41,19 +41,19 @@ def test_nothing_is_shrunk(largest: float) -> None:
 
 
 def test_a_factor_that_is_given_stands(tilted_bar: Case) -> None:
-    assert warp_factor(tilted_bar, tilted_bar.displacement, 3.5) == 3.5
-    assert warp_factor(tilted_bar, tilted_bar.displacement, 0.0) == 0.0
+    assert warp_factor(tilted_bar.points, tilted_bar.displacement, 3.5) == 3.5
+    assert warp_factor(tilted_bar.points, tilted_bar.displacement, 0.0) == 0.0
     # 10 mm long, 0.05 mm at the ends: a tenth of the length is 20 times that.
-    assert warp_factor(tilted_bar, tilted_bar.displacement, "auto") == 20.0
+    assert warp_factor(tilted_bar.points, tilted_bar.displacement, "auto") == 20.0
 
 
 def test_the_surface_carries_values_to_their_displaced_places(tilted_bar: Case) -> None:
-    surface = deformed_surface(tilted_bar, tilted_bar.points[:, 0], tilted_bar.displacement, 20.0)
+    surface = deformed_surface(hexahedra(tilted_bar), tilted_bar.points[:, 0], tilted_bar.displacement, 20.0)
     np.testing.assert_allclose(surface["values"], surface.points[:, 0])
     assert surface.bounds == pytest.approx((-5, 5, -1.5, 1.5, -1, 4), abs=1e-6)
 
 
 def test_the_undeformed_surface_of_a_box_has_its_area(tilted_bar: Case) -> None:
-    surface = deformed_surface(tilted_bar, tilted_bar.points[:, 0], tilted_bar.displacement, 0.0)
+    surface = deformed_surface(hexahedra(tilted_bar), tilted_bar.points[:, 0], tilted_bar.displacement, 0.0)
     assert surface.area == pytest.approx(2 * (10 * 3 + 10 * 3 + 3 * 3))
     np.testing.assert_array_equal(tilted_bar.points[:, 2].max(), 3)
