@@ -74,9 +74,9 @@ def draw(pictures: Sequence[Picture]) -> None:
 
 def draw_here(pictures: Sequence[Picture]) -> list[str]:
     """Draw what can be drawn in this process, and return what hindered the rest."""
+    from viz.checks import SceneError
     from viz.compare import comparison_scene
     from viz.rendering import RenderingError, prepare_offscreen, save_screenshot
-    from viz.scenes import SceneError
 
     problems = []
     try:
