@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from baselines.registry import find_model
+from pipelines import files
 from pipelines.console import UserError
 from pipelines.features import feature_columns
 from pipelines.mesh_view import MeshView
@@ -91,12 +94,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | PathLike[str], storage_options: object = None
     ) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; the last one before it becomes the previous one."""
         assert storage_options is None
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
-        torch.save(checkpoint, partial)
+        with partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        # Whenever the machine stops, the last or the previous checkpoint is there and whole.
+        if target.name == files.LAST_CHECKPOINT.name and target.exists():
+            target.replace(target.with_name(files.PREVIOUS_CHECKPOINT.name))
         partial.replace(target)
 
 
@@ -121,6 +130,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         If it is missing, damaged, not of this toolkit, or would execute code.
     """
     try:
+        _check_sums(path)
         checkpoint = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise RunError(f"there is no {path}") from None
@@ -128,11 +138,52 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise RunError(
             f"{path} is damaged or holds more than tensors and plain values; train again"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} is damaged, it cannot be read as a checkpoint; train again") from error
     if not isinstance(checkpoint, dict) or SURROGATE_KEY not in checkpoint:
         raise RunError(f"{path} is not a checkpoint of lpbf-train")
     return checkpoint
+
+
+def _check_sums(path: Path) -> None:
+    """Raise `zipfile.BadZipFile` unless the checksums hold, which PyTorch writes but does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"{damaged} has another checksum")
+
+
+def newest_checkpoint(run: Path) -> tuple[Path | None, list[RunError]]:
+    """Find the newest checkpoint to go on from.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+
+    Returns
+    -------
+    path : Path or None
+        It is whole; None if none was written yet.
+    passed : list of RunError
+        What is wrong with a newer one.
+
+    Raises
+    ------
+    RunError
+        If there are checkpoints, but none that is whole.
+    """
+    candidates = [run / files.LAST_CHECKPOINT, run / files.PREVIOUS_CHECKPOINT]
+    if not any(path.exists() for path in candidates):
+        return None, []
+    passed: list[RunError] = []
+    for path in candidates:
+        try:
+            describe(load_checkpoint(path), path)
+        except RunError as error:
+            passed.append(error)
+        else:
+            return path, passed
+    raise RunError("; ".join(map(str, passed)))
 
 
 def describe(checkpoint: dict[str, Any], path: Path) -> Description:

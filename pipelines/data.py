@@ -20,7 +20,7 @@ from pipelines.compilation import bucket
 from pipelines.mesh_view import levels_folder, mesh_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -168,6 +168,13 @@ def batch_plan(
     return BatchPlan.of_cases(counts, batch_size, ranks)
 
 
+class Loader(DataLoader[Sample]):
+    """Reads nothing before the first batch is asked for: the trainer tells the epoch after it has begun."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        yield from super().__iter__()
+
+
 def training_loader(
     samples: Samples,
     *,
@@ -178,7 +185,7 @@ def training_loader(
     ranks: int,
     node_budget: int = 0,
     in_buckets: bool = False,
-) -> DataLoader[Sample]:
+) -> Loader:
     """Batches in an order drawn from seed and epoch alone, each rank its own share.
 
     The trainer calls ``set_epoch`` of ``loader.batch_sampler.sampler``, a `TrainingBatches`, before each
@@ -203,7 +210,7 @@ def validation_loader(
     ranks: int,
     node_budget: int = 0,
     in_buckets: bool = False,
-) -> DataLoader[Sample]:
+) -> Loader:
     """Batches in the same order every time, every case on exactly one rank."""
     counts = _padded_alone(samples.node_counts, in_buckets)
     return _loader(
@@ -218,8 +225,8 @@ def _padded_alone(counts: NDArray[np.int64], in_buckets: bool) -> NDArray[np.int
 
 def _loader(
     samples: Samples, batches: Iterable[list[int]] | Iterable[list[Draw]], num_workers: int, in_buckets: bool
-) -> DataLoader[Sample]:
-    return DataLoader(
+) -> Loader:
+    return Loader(
         samples,
         batch_sampler=batches,
         collate_fn=partial(collate, in_buckets=in_buckets),

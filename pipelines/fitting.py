@@ -16,7 +16,7 @@ from pipelines.features import input_channels
 from pipelines.finishing import finish
 from pipelines.floor_checkpoint import TRAINING_NODES, save_floor
 from pipelines.run import Run
-from pipelines.run_folder import check_resumable, create_run_folder, is_finished
+from pipelines.run_folder import check_resumable, create_run_folder, discard_run_folder, is_finished
 from pipelines.scaling import Scaling, scalar_targets
 
 if TYPE_CHECKING:
@@ -54,17 +54,26 @@ def fit(job: Job[FitOptions]) -> int:
         check_resumable(job, store)
     else:
         create_run_folder(job, store, torch.device("cpu"))
+    try:
+        fitted = _fit(job, store, description)
+    except BaseException:
+        if not job.resume:
+            discard_run_folder(job.output)
+        raise
+    if not job.quiet:
+        _announce(job, store, description)
+    finish(fitted, store, examples=job.training.examples, quiet=job.quiet)
+    return 0
+
+
+def _fit(job: Job[FitOptions], store: Dataset, description: Description) -> Run:
     checkpoint = job.output / TRAINING_NODES
     if not checkpoint.is_file():
         inputs, targets = sample_nodes(
             store.train, description, job.training.max_nodes, job.training.seed, quiet=job.quiet
         )
         save_floor(checkpoint, description, inputs, targets)
-    fitted = Run.open(job.output)
-    if not job.quiet:
-        _announce(job, store, description)
-    finish(fitted, store, examples=job.training.examples, quiet=job.quiet)
-    return 0
+    return Run.open(job.output)
 
 
 def sample_nodes(

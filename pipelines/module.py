@@ -14,7 +14,9 @@ from lightning.pytorch import LightningModule
 
 from pipelines.accumulation import MeanOverCases
 from pipelines.checkpoint import SURROGATE_KEY, Description
+from pipelines.epoch_mean import EpochMean
 from pipelines.optimisers import make_optimizer
+from pipelines.ranks import add_up, gather
 from pipelines.schedules import make_schedule
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from pipelines.budget import Budget
     from pipelines.data import Batch
     from pipelines.options import TrainOptions
+
+PROGRESS_KEY = "epoch_loss"
+"""Where a checkpoint keeps the training loss of the epoch under way."""
 
 CHECK_INTERVAL = 50
 """Steps between checks for a loss that is not finite: each check waits for the accelerator."""
@@ -67,30 +72,41 @@ class Surrogate(LightningModule):
         self._options = options
         self._budget = budget
         self._mean = MeanOverCases()
+        self._train_loss = EpochMean()
+        self._val_loss = EpochMean()
         self._unchecked: list[tuple[tuple[str, ...], Tensor]] = []
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training, if it does not run out of time."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return min(steps, self._options.max_steps or steps)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Make optimiser and schedule as the options ask for."""
         sizes = {name: self.description.model_options[name] for name in ("in_channels", "out_channels")}
         optimizer = make_optimizer(self.model, self._options, **sizes)
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.total_steps
         schedule = make_schedule(
             optimizer, self._options, steps, lambda step: self._budget.share(step, steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_epoch_start(self) -> None:
-        """Seed from the epoch, so that a resumed training draws what an uninterrupted one does."""
-        sequence = np.random.SeedSequence([self._options.seed, self.current_epoch, self.global_rank])
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        """Begin the mean loss; not called when training goes on within an epoch."""
+        self._train_loss.reset()
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:  # noqa: ARG002
+        """Seed from the position in training, so that a resumed one draws what an uninterrupted one does."""
+        position = [self._options.seed, self.current_epoch, batch_index, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(position).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
         """Return what is differentiated, and the mean loss of the batch to show."""
         loss_B = self._losses(batch)
         self._unchecked.append((batch.case_ids, loss_B.detach()))
-        mean = loss_B.detach().mean()
-        self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=len(loss_B), sync_dist=True)
-        return {"loss": self._mean.add(loss_B), "mean_loss": mean}
+        self._train_loss.update(loss_B)
+        return {"loss": self._mean.add(loss_B), "mean_loss": loss_B.detach().mean()}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:  # noqa: ARG002
         """Give each case of the step the same weight."""
@@ -99,26 +115,56 @@ class Surrogate(LightningModule):
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_index: int) -> None:  # noqa: ARG002
         """Stop if a loss is not finite, at the latest before the epoch is validated and saved."""
         is_last = batch_index + 1 == self.trainer.num_training_batches or self.trainer.should_stop
-        if not is_last and (batch_index + 1) % CHECK_INTERVAL:
+        if is_last or (batch_index + 1) % CHECK_INTERVAL == 0:
+            self.check_losses()
+        if is_last:
+            self.log("train_loss", self._train_loss.mean(), on_step=False, on_epoch=True, batch_size=1)
+
+    def check_losses(self) -> None:
+        """Raise, on every rank, if a loss since the last check is not finite on any.
+
+        Raises
+        ------
+        TrainingDivergedError
+            Naming the first such case, and the others of its batch.
+        """
+        unchecked, self._unchecked = self._unchecked, []
+        if not unchecked:
             return
-        finite = torch.cat([loss_B for _, loss_B in self._unchecked]).isfinite().tolist()
-        names = [case_id for case_ids, _ in self._unchecked for case_id in case_ids]
-        self._unchecked.clear()
-        if not all(finite):
-            case_id = names[finite.index(False)]
+        if add_up(torch.cat([loss_B for _, loss_B in unchecked]).isfinite().all().logical_not().float()):
+            broken = [_broken(*batch) for batch in unchecked if not batch[1].isfinite().all()]
+            first = next(message for of_rank in gather(broken) for message in of_rank)
             raise TrainingDivergedError(
-                f"the loss of case {case_id!r} is not finite in epoch {self.current_epoch + 1}"
+                f"the loss of {first} is not finite in epoch {self.current_epoch + 1}"
             )
 
+    def on_validation_epoch_start(self) -> None:
+        """Begin the mean loss."""
+        self._val_loss.reset()
+
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Log the loss of a batch; the trainer has put the averaged weights in place."""
-        loss_B = self._losses(batch)
-        self.log("val_loss", loss_B.mean(), on_epoch=True, batch_size=len(loss_B), sync_dist=True)
+        """Add the losses of a batch; the trainer has put the averaged weights in place."""
+        self._val_loss.update(self._losses(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean over the cases of all ranks."""
+        self.log("val_loss", self._val_loss.mean(), batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what makes a checkpoint usable by itself."""
+        """Add what makes a checkpoint usable by itself, and what is known of the epoch under way."""
         checkpoint[SURROGATE_KEY] = asdict(self.description)
+        checkpoint[PROGRESS_KEY] = self._train_loss.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the epoch under way."""
+        self._train_loss.restore(checkpoint[PROGRESS_KEY])
 
     def _losses(self, batch: Batch) -> Tensor:
         prediction_BNT = self.model(batch.inputs, batch.mask, **batch.mesh)
         return relative_l2_loss(prediction_BNT.float(), batch.targets)
+
+
+def _broken(case_ids: tuple[str, ...], loss_B: Tensor) -> str:
+    """Name the first case of a batch whose loss is not finite, and the batch."""
+    case_id = case_ids[loss_B.isfinite().tolist().index(False)]
+    return f"case {case_id!r}" + (f" in the batch {', '.join(case_ids)}" if len(case_ids) > 1 else "")

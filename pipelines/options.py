@@ -79,13 +79,19 @@ class TrainOptions:
     accelerator : str
         Kind of device: auto, cpu, gpu or mps.
     devices : int
-        How many of them.
+        How many of them on each machine; torchrun tells it by itself.
+    nodes : int
+        Machines; torchrun tells it by itself.
+    shard_nodes : int
+        Share the mesh nodes of each case between so many devices, for cases too large for one.
     precision : str
         32-true, bf16-mixed or 16-mixed; weights are float32 in each.
     compile : bool
         Compile the model, which takes minutes at the start and needs a C++ compiler.
     num_workers : int
         Processes that read cases ahead, per device.
+    checkpoint_minutes : float
+        Least time between two writings of the checkpoint to resume from.
     members : int
         Train so many models from successive seeds, each with the whole budget; their mean predicts, and their
         spread tells how sure that is.
@@ -119,19 +125,23 @@ class TrainOptions:
     seed: int = 0
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: int = 1
+    nodes: int = 1
+    shard_nodes: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     compile: bool = False
     num_workers: int = 0
+    checkpoint_minutes: float = 1.0
     members: int = 1
     examples: int = 3
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "accumulate", "devices", "learning_rate", "feature_scale")
-        for name in (*positive, "members"):
+        positive = ("epochs", "batch_size", "accumulate", "devices", "nodes", "shard_nodes", "members")
+        for name in (*positive, "learning_rate", "feature_scale"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be positive, not {getattr(self, name)}")
         not_negative = ("min_steps", "max_steps", "max_minutes", "num_workers", "examples", "seed")
-        for name in (*not_negative, "weight_decay", "gradient_clip", "node_budget", "subsample"):
+        not_negative += ("checkpoint_minutes", "weight_decay", "gradient_clip", "node_budget", "subsample")
+        for name in not_negative:
             if not getattr(self, name) >= 0:
                 raise UserError(f"--{name} must not be negative, it is {getattr(self, name)}")
         for name, values in (("ema_decay", (self.ema_decay,)), ("betas", self.betas)):
@@ -183,7 +193,9 @@ class FitOptions:
 
 OptionsT = TypeVar("OptionsT", bound=TrainOptions | FitOptions)
 
-MAY_CHANGE_ON_RESUME = frozenset({"data", "accelerator", "compile", "num_workers", "examples"})
+MAY_CHANGE_ON_RESUME = frozenset(
+    {"data", "accelerator", "compile", "num_workers", "checkpoint_minutes", "examples"}
+)
 """Options that say where and how to compute, and what to show, rather than what to train; a store that moved
 is told by its content."""
 

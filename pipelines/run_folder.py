@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from typing import TYPE_CHECKING
 
 import yaml  # type: ignore[import-untyped]
@@ -52,6 +54,24 @@ def create_run_folder(job: Job, store: Dataset, device: torch.device, dtype: str
     files.write_json(folder / files.ENVIRONMENT, environment(store, job.training.data, device, dtype))
     header = f"# Repeat with: lpbf-train {job.model} --config {files.CONFIG} -o ANOTHER_RUN\n"
     files.write_text(folder / files.CONFIG, header + yaml.safe_dump(job.config(), sort_keys=False))
+
+
+def discard_run_folder(folder: Path) -> None:
+    """Take back what a failed start has made, so that the next may try.
+
+    Parameters
+    ----------
+    folder : Path
+        Made by `create_run_folder`; so what it holds has been written since.
+    """
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    # It may be a link, or the folder that the command was started in.
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def check_resumable(job: Job, store: Dataset) -> None:

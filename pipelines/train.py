@@ -64,3 +64,7 @@ def run(arguments: list[str] | None) -> int:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``lpbf-train``."""
     run_command(run, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,11 +17,11 @@ from lpbf_dataset.store.writer import StoreWriter
 from pipelines import finishing, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 FIELDS = ("displacement", "von_mises_stress", "temperature")
 SPLITS = {"a": "train", "b": "train", "c": "train", "d": "val", "e": "test"}
-LENGTHS = {"a": 4, "b": 7, "c": 5, "d": 6, "e": 3}
+LENGTHS = {"a": 4, "b": 7, "c": 5, "d": 6, "e": 3, "f": 8, "g": 5}
 TINY_MODEL = ("--model.channels=8", "--model.num_blocks=1", "--model.num_heads=2", "--model.num_latents=4")
 
 
@@ -87,6 +88,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store of one training case."""
     return write_store(tmp_path_factory.mktemp("train") / "one.zarr", {"a": "train"})
+
+
+@pytest.fixture(autouse=True)
+def restore_interrupts() -> Iterator[None]:
+    """Undo that Lightning ignores Ctrl-C once it has seen one."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture

@@ -140,4 +140,5 @@ def test_a_machine_without_a_compiler(command, store, tmp_path, monkeypatch, pro
     outcome = command("deep_sets", f"--data={store}", "-o", run, "--recipe=tiny", "-q", "--compile")
     assert outcome.code == 2
     assert "error: --compile: " in outcome.err
-    assert "--resume --no_compile" in outcome.err
+    assert "train without it, by --no_compile" in outcome.err
+    assert not run.exists()
