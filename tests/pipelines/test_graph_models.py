@@ -16,7 +16,7 @@ import lpbf_dataset as lpbf
 from baselines.convention import EDGE_FEATURES, check_batch, zero_padding
 from baselines.entry import ModelEntry
 from lpbf_dataset.mesh.graph import directed_graph
-from pipelines import callbacks, models
+from pipelines import models
 from pipelines.checkpoint import Description
 from pipelines.data import Samples, collate, training_loader
 from pipelines.module import Surrogate
@@ -170,9 +170,9 @@ def test_a_case_without_edges_cannot_be_predicted(command, store, tmp_path):
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(command, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(callbacks, "CHECKPOINT_INTERVAL", 0.0)
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    arguments = ("neighbor-sum", f"--data={store}", "--epochs=3", "--batch_size=2", "-q")
+    options = ("--epochs=3", "--batch_size=2", "--checkpoint_minutes=0", "-q")
+    arguments = ("neighbor-sum", f"--data={store}", *options)
     assert command(*arguments, "-o", straight).code == 0
     step = Surrogate.training_step
 
