@@ -139,9 +139,9 @@ class TrainOptions:
         for name in (*positive, "learning_rate", "feature_scale"):
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be positive, not {getattr(self, name)}")
-        not_negative = ("min_steps", "max_steps", "max_minutes", "num_workers", "examples", "seed")
-        not_negative += ("checkpoint_minutes", "weight_decay", "gradient_clip", "node_budget", "subsample")
-        for name in not_negative:
+        counts = ("min_steps", "max_steps", "num_workers", "examples", "seed", "node_budget", "subsample")
+        amounts = ("max_minutes", "checkpoint_minutes", "weight_decay", "gradient_clip")
+        for name in (*counts, *amounts):
             if not getattr(self, name) >= 0:
                 raise UserError(f"--{name} must not be negative, it is {getattr(self, name)}")
         for name, values in (("ema_decay", (self.ema_decay,)), ("betas", self.betas)):
