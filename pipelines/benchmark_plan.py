@@ -20,6 +20,10 @@ SAID_BY_THE_BENCHMARK = frozenset({"data", "seed", "max_steps", "max_minutes", "
 """Options of ``lpbf-train`` that are the same for all runs, or follow from the plan."""
 
 
+ENDLESS = 1_000_000
+"""Epochs that no budget lasts for."""
+
+
 @dataclass(frozen=True)
 class BenchmarkOptions:
     """What is compared, and how long each model may train.
@@ -101,11 +105,18 @@ class PlannedRun:
         chosen = ["--data", self.store, "--seed", str(self.seed), "--targets", *options.targets]
         if self.model in FLOORS:
             return [self.model, *chosen, "-o", str(self.folder)]
-        budget = (
-            ["--max_steps", str(options.steps)] if options.steps else ["--max_minutes", str(options.minutes)]
-        )
-        more = [f"--{name}={value}" for name, value in options.training.items()]
-        return [self.model, "--recipe", options.recipe, *chosen, *budget, *more, "-o", str(self.folder)]
+        budget = ("--max_steps", options.steps) if options.steps else ("--max_minutes", options.minutes)
+        more = [f"--epochs={ENDLESS}", *(f"--{name}={value}" for name, value in options.training.items())]
+        return [
+            self.model,
+            "--recipe",
+            options.recipe,
+            *chosen,
+            *map(str, budget),
+            *more,
+            "-o",
+            str(self.folder),
+        ]
 
 
 def plan(stores: Sequence[str], options: BenchmarkOptions, output: Path) -> list[PlannedRun]:
