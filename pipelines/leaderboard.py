@@ -133,7 +133,8 @@ def leaderboard(standings: Sequence[Standing], target: str) -> Table:
         rows.append((*kept, *([spread] if several else []), *_costs(one.cost)))
     headers = [name for column, name in enumerate(table.headers) if column not in dropped]
     entry = standings[0].entry
-    title = f"{table.title} of {len(entry.cases)}, split by {entry.split_method}"
+    split = f", split by {entry.split_method}" if entry.split_method else ""
+    title = f"{target} [{entry.scores['unit'].iloc[0]}], {len(entry.cases)} test cases{split}"
     return Table(title, (*headers, *(["over seeds"] if several else []), *COSTS), tuple(rows), 1)
 
 
