@@ -36,9 +36,11 @@ def save_loss_plot(history: Sequence[Mapping[str, float]], path: Path) -> None:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     epochs = [row["epoch"] for row in history]
+    # A single epoch gives no line.
+    marker = "o" if len(epochs) == 1 else ""
     for name, label in (("train_loss", "training"), ("val_loss", "validation (averaged weights)")):
         if history and name in history[0]:
-            axes.plot(epochs, [row[name] for row in history], label=label)
+            axes.plot(epochs, [row[name] for row in history], marker=marker, label=label)
     axes.set(xlabel="epoch", ylabel="relative L2 loss, standardised targets")
     logarithmic(
         axes, "y", [row[name] for row in history for name in ("train_loss", "val_loss") if name in row]
