@@ -8,7 +8,6 @@ import struct
 import pytest
 from tensorboardX.proto import event_pb2
 
-from pipelines import callbacks
 from pipelines.module import Surrogate
 from pipelines.tensorboard import write_final_metrics
 
@@ -75,10 +74,9 @@ def test_metrics_written_again_replace_the_others(tmp_path):
     assert scalars(tmp_path / "tensorboard" / "evaluation") == {"val/temperature/r2": [(7, 0.25)]}
 
 
-@pytest.mark.parametrize("interval", [0.0, 1e9])
-def test_a_resumed_training_goes_on_without_repeating_a_step(interval, command, store, tmp_path, monkeypatch):
-    """Interrupted in the third of four epochs; the last checkpoint is of the second or the first."""
-    monkeypatch.setattr(callbacks, "CHECKPOINT_INTERVAL", interval)
+@pytest.mark.parametrize("minutes", [0, 1e9])
+def test_a_resumed_training_goes_on_without_repeating_a_step(minutes, command, store, tmp_path, monkeypatch):
+    """Interrupted in the third of four epochs; the last checkpoint is within it or of the first."""
     step = Surrogate.training_step
 
     def interrupted(self, data, index):
@@ -89,7 +87,8 @@ def test_a_resumed_training_goes_on_without_repeating_a_step(interval, command, 
 
     monkeypatch.setattr(Surrogate, "training_step", interrupted)
     run = tmp_path / "run"
-    assert command("flare", f"--data={store}", "-o", run, "--epochs=4", "-q", *TINY).code == 1
+    options = ("--epochs=4", f"--checkpoint_minutes={minutes}", "-q", *TINY)
+    assert command("flare", f"--data={store}", "-o", run, *options).code == 1
     assert len(scalars(run / "tensorboard" / "training")["loss/train"]) == 2
     assert command("flare", "-o", run, "--resume", "-q").code == 0
     assert len(list((run / "tensorboard" / "training").iterdir())) == 2
