@@ -76,7 +76,7 @@ def test_features_and_all_targets_from_training_to_prediction(command, featured,
     assert trained.description.feature_scale == 4
     assert trained.config["features"] == list(FEATURE_VARIABLES)
     targets = trained.metrics["targets"]
-    units = {"displacement_x": "mm", "displacement_y": "mm", "displacement_z": "mm"}
+    units = dict.fromkeys(("displacement_x", "displacement_y", "displacement_z", "displacement"), "mm")
     units |= {"von_mises_stress": "MPa", "temperature": "degC"}
     assert {name: values["unit"] for name, values in targets.items()} == units
     case = trained.dataset()["e"]
