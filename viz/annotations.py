@@ -97,7 +97,7 @@ def add_text(
         Colour of the letters.
     """
     actor = plotter.add_text(
-        text, position=position, viewport=True, color=color, font_file=str(_font_file()), render=False
+        text, position=position, viewport=True, color=color, font_file=str(font_file()), render=False
     )
     actor.prop.font_size = _fitting(text, _pixels(plotter, size), plotter.renderer.width)
     actor.prop.justification_horizontal = align
@@ -146,7 +146,7 @@ def add_bar(
         unconstrained_font_size=True,
         unique_bar=True,
     )
-    lettering = pv.TextProperty(color=INK, font_file=str(_font_file()))
+    lettering = pv.TextProperty(color=INK, font_file=str(font_file()))
     lettering.font_size = _pixels(plotter, text_size)
     bar.SetLabelTextProperty(lettering)
     title_height = bottom + height + 1.6 * text_size * plotter.window_size[1] / plotter.renderer.height
@@ -163,7 +163,7 @@ def add_label(plotter: pv.Plotter, text: str, point: Sequence[float]) -> None:
         [point],
         [text],
         font_size=_pixels(plotter, TEXT_SIZE),
-        font_file=str(_font_file()),
+        font_file=str(font_file()),
         text_color=INK,
         shape=None,
         show_points=False,
@@ -173,16 +173,17 @@ def add_label(plotter: pv.Plotter, text: str, point: Sequence[float]) -> None:
     )
 
 
-def _font_file() -> Path:
-    """DejaVu Sans, which comes with matplotlib: easier to read, and with more signs, than VTK's own fonts."""
-    return Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+def font_file(*, mono: bool = False) -> Path:
+    """Return DejaVu Sans of matplotlib: easier to read, and with more signs, than VTK's own fonts."""
+    name = "DejaVuSansMono.ttf" if mono else "DejaVuSans.ttf"
+    return Path(mpl.get_data_path(), "fonts", "ttf", name)
 
 
 def _fitting(text: str, pixels: int, width: int) -> int:
     """Size of letters in which a line is no wider than a panel; measured in that font, to scale."""
     if not text:
         return pixels
-    drawn = ImageFont.truetype(_font_file(), 100).getlength(text) / 100
+    drawn = ImageFont.truetype(font_file(), 100).getlength(text) / 100
     return min(pixels, max(6, int(0.97 * width / drawn)))
 
 

@@ -57,10 +57,23 @@ def field_scale(name: str, *values: NDArray[np.floating]) -> ColorScale:
         Diverging for a component of a vector or tensor, and for anything with negative values.
         Otherwise it starts at zero, unless the values lie close together far from it.
     """
+    _, component = resolve_scalar(name)
+    return value_scale(*values, signed=component is not None)
+
+
+def value_scale(*values: NDArray[np.floating], signed: bool) -> ColorScale:
+    """One scale for all the given values, as `field_scale` makes it.
+
+    Parameters
+    ----------
+    *values : (n,) float ndarray
+        All finite.
+    signed : bool
+        Whether there are two directions: diverging even where no value is negative.
+    """
     low = min(float(array.min()) for array in values)
     high = max(float(array.max()) for array in values)
-    _, component = resolve_scalar(name)
-    if component is not None or low < 0.0:
+    if signed or low < 0.0:
         return _symmetric(SIGNED_MAP, max(-low, high))
     if low == high:
         return ColorScale(UNSIGNED_MAP, (low, low + 1.0))

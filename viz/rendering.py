@@ -15,11 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
+    import numpy as np
     import pyvista as pv
+    from numpy.typing import NDArray
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Formats that a scene can be saved in."""
@@ -70,10 +74,10 @@ def require_display() -> None:
     display = os.environ.get("DISPLAY")
     if not display:
         raise RenderingError(
-            "no desktop to open a window on ($DISPLAY is not set): use --screenshot FILE.png"
+            "no desktop to open a window on ($DISPLAY is not set): use --web, or --screenshot FILE.png"
         )
     if _window_class() in (_EGL_WINDOW, _LAST_RESORT_WINDOW):
-        raise RenderingError(f"cannot open a window on display {display}: use --screenshot FILE.png")
+        raise RenderingError(f"cannot open a window on display {display}: use --web, or --screenshot FILE.png")
 
 
 def check_image_path(path: str | PathLike[str]) -> Path:
@@ -121,6 +125,25 @@ def save_screenshot(plotter: pv.Plotter, path: str | PathLike[str]) -> None:
     """
     with replacing(check_image_path(path)) as unfinished:
         plotter.screenshot(unfinished)
+
+
+def save_image(pixels: NDArray[np.uint8], path: str | PathLike[str]) -> None:
+    """Write an image file, which appears when it is whole.
+
+    Parameters
+    ----------
+    pixels : (height, width, 3) uint8 ndarray
+        Red, green and blue.
+    path : path
+        The image; its folder is made where it does not exist.
+
+    Raises
+    ------
+    RenderingError
+        If no image can be saved under this name, or the file cannot be written.
+    """
+    with replacing(check_image_path(path)) as unfinished:
+        Image.fromarray(pixels).save(unfinished)
 
 
 @contextmanager
