@@ -1,0 +1,72 @@
+"""The steps of simulated cases, as the solver left them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lpbf_dataset.sources.base import CaseError
+from lpbf_dataset.sources.netfabb import NetfabbSource
+from viz.subjects.base import Part, SubjectError, hexahedral_grid, known_field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from lpbf_dataset.sources.base import RawCase, Step
+
+
+class ResultsSubject:
+    """Results in the layout of Netfabb, which ``lpbf-simulate`` writes too: each case over the build.
+
+    Parameters
+    ----------
+    path : path
+        Folder or archive.
+
+    Raises
+    ------
+    SourceError
+        If it holds no results.
+    """
+
+    predicted: tuple[str, ...] = ()
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.name = str(path)
+        self._cases: dict[str, RawCase] = {case.case_id: case for case in NetfabbSource(Path(path)).cases()}
+        # The fields of all steps of one case are some 100 MB.
+        self._steps = lru_cache(maxsize=1)(self._read_steps)
+
+    @property
+    def case_names(self) -> Sequence[str]:
+        """Case ids."""
+        return tuple(self._cases)
+
+    @property
+    def first_case(self) -> str:
+        """The first."""
+        return next(iter(self._cases))
+
+    def step_labels(self, case_name: str) -> Sequence[str]:
+        """Return number, kind and time of each step."""
+        return [f"step {step.number}, {step.kind}, {step.time:.4g} s" for step in self._steps(case_name)]
+
+    def load(self, case_name: str, step: int) -> Part:
+        """Read a case at a step."""
+        chosen = self._steps(case_name)[step]
+        return Part(
+            f"case {case_name} ({self.step_labels(case_name)[step]})",
+            hexahedral_grid(chosen.points, chosen.cells),
+            tuple(map(known_field, chosen.fields)),
+            chosen.fields,
+        )
+
+    def _read_steps(self, case_name: str) -> Sequence[Step]:
+        try:
+            return self._cases[case_name].steps()
+        except KeyError:
+            raise SubjectError(f"{self.name} has no case {case_name!r}") from None
+        except CaseError as error:
+            raise SubjectError(f"case {case_name} cannot be read: {error.detail}") from error
