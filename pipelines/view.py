@@ -1,34 +1,33 @@
-"""``lpbf-view``: a part of a store in 3D, or what a trained model makes of it."""
+"""``lpbf-view``: parts in 3D, in a window, in a browser, or in a file."""
 
 from __future__ import annotations
 
 import difflib
 import importlib.util
 import math
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-import lpbf_dataset as lpbf
-from lpbf_dataset.schema import SPLITS, VARIABLES, component_names, resolve_scalar
-from pipelines import files
 from pipelines.console import UserError, add_verbosity, run_command, set_verbosity
-from viz.rendering import check_image_path, prepare_offscreen, require_display, save_screenshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyvista as pv
+    from jsonargparse import Namespace
 
-    from lpbf_dataset import Case
-    from lpbf_dataset.store.reader import Dataset
+    from viz.live import LiveScene
+    from viz.subjects import Subject
+    from viz.viewer import Viewer
     from viz.warp import Warp
-
-DEFAULT_FIELD = "displacement_z"
 
 # The smallest that the writing still fits into, and the largest that graphics drivers agree on.
 MIN_SIDE, MAX_SIDE = 200, 8192
+
+DEFAULT_SIZE = (1600, 900)
+LOCALHOST = "127.0.0.1"
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -55,25 +54,37 @@ def build_parser() -> ArgumentParser:
     """Return the command's options."""
     parser = ArgumentParser(
         prog="lpbf-view",
-        description="Show a field of a case of a store, or truth, prediction and error of a training run.",
+        description="Show a part and its fields; of a training run, truth, prediction and error.",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
-    parser.add_argument("path", type=str, help="a store (path or URL), or the folder of a run")
+    parser.add_argument(
+        "path",
+        type=str,
+        help="a store (path or URL), a run, results of a simulation, or a file of a mesh or a surface",
+    )
     parser.add_argument(
         "--case",
         type=str,
-        help="case id, or position in the store from 0 (default: the first; of a run, the first test case)",
+        help="case id, or position from 0 (default: the first; of a run, the first test case)",
     )
     parser.add_argument(
         "--field",
         type=str,
-        help=f"such as {DEFAULT_FIELD} or von_mises_stress (default: {DEFAULT_FIELD}; of a run, its target)",
+        help="such as displacement_z or von_mises_stress (default: displacement_z; of a run, its target)",
     )
     parser.add_argument(
         "--warp", type=float | str, default="auto", help="exaggeration of the displacement: auto, or a factor"
     )
     parser.add_argument("--size", type=str, help="pixels of the picture, such as 1600x900")
     parser.add_argument("--screenshot", type=Path, help="write this image instead of opening a window")
+    parser.add_argument(
+        "--export_html",
+        type=Path,
+        help="write this page, which needs nothing else, instead of opening a window",
+    )
+    parser.add_argument("--web", action="store_true", help="serve the viewer to a browser")
+    parser.add_argument("--host", type=str, default=LOCALHOST, help="address that --web listens on")
+    parser.add_argument("--port", type=int, default=8080, help="port that --web listens on; 0 for a free one")
     add_verbosity(parser)
     return parser
 
@@ -82,139 +93,127 @@ def run(arguments: list[str] | None) -> int:
     """Run the command; returns its exit code."""
     options = build_parser().parse_args(arguments)
     set_verbosity(options)
-    drawing: dict[str, Any] = {"warp": parse_warp(options.warp), "off_screen": options.screenshot is not None}
-    if options.size is not None:
-        drawing["size"] = parse_size(options.size)
+    warp = parse_warp(options.warp)
+    size = DEFAULT_SIZE if options.size is None else parse_size(options.size)
     if importlib.util.find_spec("pyvista") is None:
         raise UserError("drawing needs PyVista: pip install 'lpbf-toolkit[viz]'")
-    if options.screenshot is None:
-        require_display()
-    else:
-        check_image_path(options.screenshot)
-        prepare_offscreen()
+    in_window = not (options.web or options.screenshot or options.export_html)
+    check_outputs(options, in_window=in_window)
 
-    draw = _store_scene if is_store(options.path) else _run_scene
-    scene = draw(options.path, options.case, options.field, drawing)
-    if options.screenshot is None:
-        scene.show(title=f"lpbf-view {options.path}")
-        return 0
-    save_screenshot(scene, options.screenshot)
-    if not options.quiet:
-        print(f"wrote {options.screenshot}")
+    from pipelines.view_subjects import open_subject
+    from viz.live import LiveScene
+    from viz.rendering import prepare_offscreen
+
+    # Before OpenGL: Mesa's LLVM and that of Triton, which PyTorch imports, live together in this order alone.
+    subject = open_subject(options.path)
+    if not in_window:
+        prepare_offscreen()
+    with closing(LiveScene(size, off_screen=not in_window)) as scene:
+        viewer = make_viewer(subject, scene, options, warp)
+        if in_window:
+            from viz.desktop import DesktopViewer
+
+            DesktopViewer(viewer).run()
+        write_files(viewer, options)
+        if options.web:
+            from viz.web import serve
+
+            serve(viewer, options.host, options.port)
     return 0
 
 
-def is_store(path: str) -> bool:
-    """Whether a path is a store, by the root of its Zarr group, rather than a run, by its configuration.
+def check_outputs(options: Namespace, *, in_window: bool) -> None:
+    """Check, before anything is read, that what is asked for can be shown or written.
+
+    Raises
+    ------
+    UserError, RenderingError
+        If not.
+    """
+    from viz.rendering import check_image_path, require_display
+
+    if in_window:
+        require_display()
+        return
+    if options.screenshot is not None:
+        check_image_path(options.screenshot)
+    page = options.export_html
+    if page is not None and (page.suffix.lower() not in (".html", ".htm") or page.is_dir()):
+        raise UserError(f"--export-html {page}: expected the name of a file that ends in .html")
+    if (options.web or page is not None) and importlib.util.find_spec("trame_vtk") is None:
+        raise UserError("--web and --export-html need trame: pip install 'lpbf-toolkit[web]'")
+
+
+def make_viewer(subject: Subject, scene: LiveScene, options: Namespace, warp: Warp) -> Viewer:
+    """Make the viewer of what the options name.
 
     Raises
     ------
     UserError
-        If it is neither.
+        If the subject has no such case or field.
     """
-    if "://" in path or Path(path, "zarr.json").is_file():
-        return True
-    if Path(path, files.CONFIG).is_file():
-        return False
-    if not Path(path).exists():
-        raise UserError(f"there is no {path}: expected a store of lpbf-build or a run of lpbf-train")
-    raise UserError(
-        f"{path} is neither a store of lpbf-build (it has no zarr.json) "
-        f"nor a run of lpbf-train (it has no {files.CONFIG})"
-    )
+    from viz.contents import Look
+    from viz.viewer import Viewer
+
+    look = Look(warp=warp, compare=bool(subject.predicted))
+    viewer = Viewer(subject, scene, case_name=find_case(subject, options.case), look=look)
+    if options.field is not None:
+        viewer.set_scalar(find_scalar(viewer, options.field))
+    return viewer
 
 
-def find_case(cases: Dataset, key: str | None) -> int | str:
-    """Find a case by what a user calls it.
+def write_files(viewer: Viewer, options: Namespace) -> None:
+    """Write the picture and the page that the options ask for."""
+    from viz.rendering import save_image, write_whole
 
-    Parameters
-    ----------
-    cases : Dataset
-        Every case of a store.
-    key : str or None
-        Case id, or else a position; None for the first case.
+    if options.screenshot is not None:
+        save_image(viewer.scene.image(), options.screenshot)
+    if options.export_html is not None:
+        from viz.html import scene_html
 
-    Returns
-    -------
-    int or str
-        Index into `cases`.
+        write_whole(scene_html(viewer.scene).encode(), options.export_html)
+    for path in (options.screenshot, options.export_html):
+        if path is not None and not options.quiet:
+            print(f"wrote {path}")
+
+
+def find_case(subject: Subject, key: str | None) -> str:
+    """Find a case by what a user calls it: its name, or else its position; None for the one to begin with.
 
     Raises
     ------
     UserError
         If there is no such case.
     """
-    if not len(cases):
-        raise UserError("the store holds no case")
     if key is None:
-        return 0
-    if key in cases:
+        return subject.first_case
+    names = subject.case_names
+    if key in names:
         return key
-    if key.isdecimal() and int(key) < len(cases):
-        return int(key)
+    if key.isdecimal() and int(key) < len(names):
+        return names[int(key)]
     raise UserError(
-        f"no case {key!r}; positions are 0 to {len(cases) - 1}, the nearest case ids "
-        f"{_nearest(key, cases.case_ids)}"
+        f"no case {key!r}; positions are 0 to {len(names) - 1}, the nearest case ids {_nearest(key, names)}"
     )
 
 
-def scalar_names(variables: Sequence[str]) -> list[str]:
-    """Names of everything with one number per node that can be drawn of some variables."""
-    fields = [name for name in variables if VARIABLES[name].dim == "node" and name != "points"]
-    return [
-        scalar
-        for name in fields
-        for scalar in (name, *(f"{name}_{component}" for component in component_names(VARIABLES[name])))
-    ]
-
-
-def check_field(field: str, known: Sequence[str], where: str) -> None:
-    """Refuse a field that is not among the known ones, and name the nearest that are.
+def find_scalar(viewer: Viewer, name: str) -> tuple[str, str]:
+    """Find field and component by the name of the scalar.
 
     Raises
     ------
     UserError
-        If the field is not known.
+        If what is shown has no such scalar.
     """
-    if field not in known:
-        raise UserError(f"{where} has no field {field!r}; the nearest are {_nearest(field, known)}")
-
-
-def _store_scene(path: str, case_key: str | None, field: str | None, drawing: dict[str, Any]) -> pv.Plotter:
-    from viz.scenes import field_scene
-
-    cases = lpbf.open_dataset(path)
-    field = field or DEFAULT_FIELD
-    check_field(field, scalar_names(cases.variables), path)
-    needed = {"points", "cells", "displacement", resolve_scalar(field)[0]}
-    case = cases.read(find_case(cases, case_key), sorted(needed))
-    return field_scene(case, field, **drawing)
-
-
-def _run_scene(path: str, case_key: str | None, field: str | None, drawing: dict[str, Any]) -> pv.Plotter:
-    # PyTorch takes seconds to import, and looking at a store does not need it.
-    from pipelines.run import Run
-    from viz.compare import comparison_scene
-
-    trained = Run.open(path)
-    field = field or trained.targets[0]
-    check_field(field, trained.targets, f"the model of {path}")
-    case = _case_of_run(trained.dataset(), case_key)
-    prediction = dict(zip(trained.targets, trained.predict(case).T, strict=True))
-    return comparison_scene(case, field, prediction, **drawing)
-
-
-def _case_of_run(cases: Dataset, key: str | None) -> Case:
-    """Case that a user names, or else the first that the model has seen least of."""
-    if key is not None:
-        return cases[find_case(cases, key)]
-    views = [cases.split(split) for split in reversed(SPLITS)]
-    chosen = next((view for view in views if len(view)), cases)
-    return chosen[find_case(chosen, None)]
+    known = viewer.scalars
+    if name not in known:
+        what = f"the model of {viewer.subject.name}" if viewer.look.compare else viewer.subject.name
+        raise UserError(f"{what} has no field {name!r}; the nearest are {_nearest(name, list(known))}")
+    return known[name]
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    return ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0))
+    return ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0)) or "none"
 
 
 def main(arguments: list[str] | None = None) -> None:
