@@ -164,14 +164,15 @@ def make_viewer(subject: Subject, scene: LiveScene, options: Namespace, warp: Wa
 
 def write_files(viewer: Viewer, options: Namespace) -> None:
     """Write the picture and the page that the options ask for."""
-    from viz.rendering import save_image, write_whole
+    from viz.rendering import replacing, save_image
 
     if options.screenshot is not None:
         save_image(viewer.scene.image(), options.screenshot)
     if options.export_html is not None:
         from viz.html import scene_html
 
-        write_whole(scene_html(viewer.scene).encode(), options.export_html)
+        with replacing(options.export_html) as unfinished:
+            unfinished.write_text(scene_html(viewer.scene), encoding="utf-8")
     for path in (options.screenshot, options.export_html):
         if path is not None and not options.quiet:
             print(f"wrote {path}")

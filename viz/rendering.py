@@ -77,7 +77,9 @@ def require_display() -> None:
             "no desktop to open a window on ($DISPLAY is not set): use --web, or --screenshot FILE.png"
         )
     if _window_class() in (_EGL_WINDOW, _LAST_RESORT_WINDOW):
-        raise RenderingError(f"cannot open a window on display {display}: use --web, or --screenshot FILE.png")
+        raise RenderingError(
+            f"cannot open a window on display {display}: use --web, or --screenshot FILE.png"
+        )
 
 
 def check_image_path(path: str | PathLike[str]) -> Path:

@@ -9,7 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -144,6 +146,19 @@ def test_a_click_reads_a_node_and_a_drag_turns_the_part(browser: Chrome, view: W
     ActionChains(browser).move_to_element(view).click_and_hold().move_by_offset(90, 20).release().perform()
     wait_for_change(browser, view, before)
     assert find(browser, "#readings").text == readings
+    assert complaints(browser) == []
+
+
+def test_the_picture_can_be_saved(browser: Chrome, view: WebElement, tmp_path: Path) -> None:
+    browser.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    find(browser, "#screenshot").click()
+    wait(browser, lambda: list(tmp_path.glob("*.png")))
+    [saved] = tmp_path.glob("*.png")
+    image = np.asarray(Image.open(saved).convert("RGB"), np.int16)
+    assert 600 < image.shape[1] <= view.size["width"]
+    assert coloured(image) > 0.05
     assert complaints(browser) == []
 
 
