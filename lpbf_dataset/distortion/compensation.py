@@ -2,11 +2,11 @@
 
 Printing displaces the vertices C of a surface by u(C).  Wanted is the C for which C + u(C) is the nominal
 surface X, up to a rigid motion.  It is the fixed point of C <- C - w (C + u(C) - X): move against the
-displacement, print, and move against what is left (Afazov et al., "Distortion prediction and compensation
-in selective laser melting", Additive Manufacturing 17, 2017, with w = 1).
+displacement, print, and move against what is left.
 One step leaves the change of u between X and C, a few per cent; a floor that lifts off the plate changes
 what holds the part, and two shapes may then take turns.  The relaxation w follows Aitken's method for
-vectors (Irons and Tuck 1969; Kuettler and Wall, Computational Mechanics 43, 2008), which settles these.
+vectors (Irons and Tuck, Int. J. Numer. Methods Eng. 1, 1969, pp. 275-277; Kuettler and Wall, Computational
+Mechanics 43, 2008, pp. 61-72, doi 10.1007/s00466-008-0255-5), which settles these.
 """
 
 from __future__ import annotations

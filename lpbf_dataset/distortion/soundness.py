@@ -12,13 +12,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from trimesh import Trimesh
 
-MAX_HALVINGS = 12
-"""Attempts at a sound move; the last leaves a four-thousandth of it, below what single precision holds."""
+MAX_SMOOTHINGS = 10
+"""Rounds in which a move is made more even where it folds the surface, before it is made smaller there."""
 
-FOLD_DEPTH = 0.01
-"""How deep in mm a surface may run through itself, and how low a triangle must be for its folding not to
-matter.  CAD programs make slivers: a vertex that almost lies on the opposite edge passes it at any bend.
-A melt track is ten times as wide."""
+MAX_HALVINGS = 12
+"""Rounds in which it is made smaller then; the last leaves a four-thousandth of it."""
 
 
 class CompensationError(ValueError):
@@ -43,9 +41,12 @@ class SoundMove(NamedTuple):
 def sound_move(nominal: Trimesh, vertices: NDArray[np.floating]) -> SoundMove:
     """Move the vertices of a surface as far as it stays sound.
 
-    A triangle is unsound that turns by more than a right angle, is pierced by another or pierces one, but for
-    what is less deep than `FOLD_DEPTH` or was pierced from the start.  The vertices of an unsound triangle
-    and of its neighbours go half as far, over and over until the surface is sound.
+    A triangle is unsound that turns by more than a right angle, is pierced by another or pierces one, unless
+    it is so from the start.  The moves of the vertices of an unsound triangle and of its neighbours are
+    averaged with those around them: a triangle whose corners move alike does not fold.  What that does not
+    settle, such as two walls that bend into each other, is moved half as far, over and over.
+
+    Positions are tried, and returned, in single precision, as STL files hold them.
 
     Parameters
     ----------
@@ -63,22 +64,22 @@ def sound_move(nominal: Trimesh, vertices: NDArray[np.floating]) -> SoundMove:
     CompensationError
         If no share of the move is sound.
     """
-    start = np.asarray(nominal.vertices)
-    faces = nominal.faces[_heights(nominal.triangles) >= FOLD_DEPTH]
-    move = np.asarray(vertices, dtype=np.float64) - start
-    share = np.ones(len(start))
-    pierced_before: NDArray[np.bool_] | None = None
-    for _ in range(MAX_HALVINGS):
-        reached = start + share[:, None] * move
-        unsound = _pierced(reached, faces)
+    start, faces = np.asarray(nominal.vertices), nominal.faces
+    move = vertices - start
+    held = np.zeros(len(start), dtype=np.bool_)
+    unsound_before: NDArray[np.bool_] | None = None
+    for attempt in range(MAX_SMOOTHINGS + MAX_HALVINGS):
+        reached = _rounded(start + move)
+        unsound = _unsound(start, reached, faces)
         if unsound.any():
-            if pierced_before is None:
-                pierced_before = _pierced(start, faces)
-            unsound &= ~pierced_before
-        unsound |= _turned_over(start, reached, faces)
+            if unsound_before is None:
+                unsound_before = _unsound(start, _rounded(start), faces)
+            unsound &= ~unsound_before
         if not unsound.any():
-            return SoundMove(reached, share < 1.0)
-        share[_around(faces, unsound, len(start))] *= 0.5
+            return SoundMove(reached, held)
+        around = _around(faces, unsound, len(start))
+        move[around] = _averaged(move, faces, around) if attempt < MAX_SMOOTHINGS else move[around] / 2.0
+        held |= around
     where = ", ".join(f"{x:.1f}" for x in start[faces[np.flatnonzero(unsound)[0]]].mean(axis=0))
     raise CompensationError(
         f"the surface folds or intersects itself near ({where}) mm however little it is moved there; "
@@ -86,21 +87,16 @@ def sound_move(nominal: Trimesh, vertices: NDArray[np.floating]) -> SoundMove:
     )
 
 
-def _pierced(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Triangles in a piercing pair that goes deeper than `FOLD_DEPTH`, (m,) bool."""
-    corners = vertices[faces]
-    inward = corners.mean(axis=1, keepdims=True) - corners
-    length = np.linalg.norm(inward, axis=2, keepdims=True)
-    # Triangles drawn in from their corners do not meet where they merely touch.
-    drawn_in = corners + inward * np.minimum(FOLD_DEPTH / np.maximum(length, FOLD_DEPTH), 0.5)
-    return piercing_triangles(drawn_in.reshape(-1, 3), np.arange(faces.size).reshape(-1, 3))
+def _rounded(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+    return vertices.astype(np.float32).astype(np.float64)
 
 
-def _turned_over(
+def _unsound(
     before: NDArray[np.float64], after: NDArray[np.float64], faces: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Triangles that turn by more than a right angle; those without a normal do not count, (m,) bool."""
-    return np.einsum("ij,ij->i", _normals(before[faces]), _normals(after[faces])) < 0.0
+    """Triangles that turn by more than a right angle, and those in a piercing pair, (m,) bool."""
+    turned = np.einsum("ij,ij->i", _normals(before[faces]), _normals(after[faces])) < 0.0
+    return turned | piercing_triangles(after, faces)
 
 
 def _normals(corners: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -108,10 +104,15 @@ def _normals(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
-def _heights(corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the least altitudes (m,) of triangles (m, 3, 3); 0 where all corners are one."""
-    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
-    return np.linalg.norm(_normals(corners), axis=1) / np.where(longest > 0.0, longest, 1.0)
+def _averaged(
+    move: NDArray[np.float64], faces: NDArray[np.int64], chosen: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Average the moves (k, 3) of the chosen vertices over the triangles around each."""
+    near = faces[chosen[faces].any(axis=1)]
+    total, count = np.zeros_like(move), np.zeros((len(move), 1))
+    np.add.at(total, near, move[near].mean(axis=1)[:, None])
+    np.add.at(count, near, 1.0)
+    return total[chosen] / count[chosen]
 
 
 def _around(faces: NDArray[np.int64], chosen: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:

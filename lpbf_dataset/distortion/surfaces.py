@@ -7,35 +7,51 @@ from typing import TYPE_CHECKING
 import numpy as np
 import trimesh
 
+from lpbf_dataset.mesh.edge_collapse import collapse_short_edges
+from lpbf_dataset.mesh.edge_flips import flipped_to_delaunay
 from lpbf_dataset.mesh.edge_splitting import split_long_edges
+from lpbf_dataset.mesh.flat_patches import flat_patches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+FLATNESS = 2.5e-4
+"""How far in mm from its plane a flat patch may stray, and the lowest triangle and shortest edge that count:
+a quarter of a micrometre, a hundred times the rounding of an STL file of a part of 60 mm."""
+
 
 def refined(surface: trimesh.Trimesh, longest_edge: float) -> trimesh.Trimesh:
-    """Add vertices to a surface, as a flat face of two triangles cannot warp.
+    """Triangulate a surface anew so that it can warp, as a flat face of two triangles cannot.
+
+    Edges are added until none is too long, and those within flat patches are flipped for the best triangles.
+    The shape stays within a micrometre: its vertices do, but for those closer than `FLATNESS` to another, and
+    so do the edges between faces.
 
     Parameters
     ----------
     surface : trimesh.Trimesh
-        It is left as it is.
+        In mm; it is left as it is.
     longest_edge : float
-        Longest edge that is left, in the unit of the surface.  Two of the finest cells of the solver resolve
-        all that its field has to tell.
+        Longest edge that is left, in mm.  Two of the finest cells of the solver resolve all that its field
+        has to tell.
 
     Returns
     -------
     trimesh.Trimesh
-        The same shape, as closed as it was; the vertices of `surface` come first.
+        As closed as it was.
 
     Raises
     ------
     ValueError
         If the length is not positive or takes too many triangles; see `split_long_edges`.
     """
-    vertices, faces = split_long_edges(surface.vertices, surface.faces, longest_edge)
-    return trimesh.Trimesh(vertices, faces, process=False)
+    vertices = np.asarray(surface.vertices)
+    faces = collapse_short_edges(vertices, surface.faces, FLATNESS)
+    faces = flipped_to_delaunay(vertices, faces, flat_patches(vertices, faces, FLATNESS))
+    vertices, faces = split_long_edges(vertices, faces, longest_edge)
+    faces = flipped_to_delaunay(vertices, faces, flat_patches(vertices, faces, FLATNESS), longest_edge)
+    used, faces = np.unique(faces, return_inverse=True)
+    return trimesh.Trimesh(vertices[used], faces.reshape(-1, 3), process=False)
 
 
 def moved(surface: trimesh.Trimesh, vertices: NDArray[np.floating]) -> trimesh.Trimesh:

@@ -40,9 +40,9 @@ class SurfaceInterpolator:
 
     Inside, the field is trilinear in each cell.  Outside it is the first-order Taylor expansion about the
     nearest point of the mesh, with the gradient of the cells averaged at the nodes (the recovered gradient of
-    Zienkiewicz and Zhu, Int. J. Numer. Methods Eng. 24, 1987).  Fields linear in space are reproduced
-    everywhere.  The result is continuous across the surface of the mesh, and only nodes of the cells at the
-    nearest point take part, so that two walls with a gap between them do not mix.
+    Zienkiewicz and Zhu, Int. J. Numer. Methods Eng. 24, 1987, pp. 337-357).  Fields linear in space are
+    reproduced everywhere.  The result is continuous across the surface of the mesh, and only nodes of the
+    cells at the nearest point take part, so that two walls with a gap between them do not mix.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@ import pytest
 import trimesh
 
 from lpbf_dataset.distortion import CompensationError, refined
-from lpbf_dataset.distortion.soundness import FOLD_DEPTH, sound_move
+from lpbf_dataset.distortion.soundness import sound_move
 from lpbf_dataset.mesh.self_intersection import piercing_triangles
 
 
@@ -20,7 +20,7 @@ def slit():
 def test_a_small_move_is_made_in_full(slit):
     wanted = slit.vertices + 0.1 * np.sin(slit.vertices)
     reached, damped = sound_move(slit, wanted)
-    np.testing.assert_allclose(reached, wanted)
+    np.testing.assert_array_equal(reached, wanted.astype(np.float32))
     assert not damped.any()
 
 
@@ -36,9 +36,10 @@ def test_walls_that_would_run_through_each_other_are_held_back(slit):
     surface = trimesh.Trimesh(reached, slit.faces, process=False)
     assert surface.is_watertight
     assert damped.any()
-    np.testing.assert_allclose(reached[~damped], wanted[~damped])
+    np.testing.assert_array_equal(reached[~damped], wanted[~damped].astype(np.float32))
+    assert not piercing_triangles(reached, slit.faces).any()
     lower, upper = (reached[(slit.vertices[:, 1] == y) & (slit.vertices[:, 0] > 2)] for y in (1, 2))
-    assert upper[:, 1].min() > lower[:, 1].max() - FOLD_DEPTH
+    assert upper[:, 1].min() > lower[:, 1].max()
 
 
 def test_a_fold_is_held_back():
@@ -51,23 +52,25 @@ def test_a_fold_is_held_back():
     assert 0 < damped.sum() < len(damped)
 
 
-def test_a_sliver_may_fold():
-    """A vertex nearly on a straight edge passes it at the least bend, and nothing but a sliver turns over."""
-    height = FOLD_DEPTH / 10
+def test_a_sliver_goes_along_with_its_neighbours():
+    """A vertex nearly on a straight edge would pass it at the least bend."""
+    height = 0.001
     vertices = np.array([(-1, 0, 0), (1, 0, 0), (0, height, 0), (0, 2, 0), (0, 0.5, -1)], dtype=float)
     faces = [(0, 1, 2), (0, 2, 3), (2, 1, 3), (1, 0, 4), (0, 3, 4), (3, 1, 4)]
     surface = trimesh.Trimesh(vertices, faces, process=False)
-    wanted = vertices - [(0, 0, 0), (0, 0, 0), (0, 3 * height, 0), (0, 0, 0), (0, 0, 0)]
-    reached, damped = sound_move(surface, wanted)
-    np.testing.assert_allclose(reached, wanted)
-    assert not damped.any()
+    wanted = vertices.copy()
+    wanted[:, 1] += 0.2
+    wanted[2, 1] -= 3 * height
+    reached, _ = sound_move(surface, wanted)
+    assert reached[2, 1] > reached[:2, 1].max()
+    np.testing.assert_allclose(reached, wanted, atol=3 * height)
 
 
 def test_what_intersected_before_is_let_be():
     box = trimesh.creation.box((2, 2, 2))
     overlapping = trimesh.util.concatenate([box, box.copy().apply_translation((1, 0.9, 0.8))])
     reached, damped = sound_move(overlapping, overlapping.vertices * 1.01)
-    np.testing.assert_allclose(reached, overlapping.vertices * 1.01)
+    np.testing.assert_allclose(reached, overlapping.vertices * 1.01, rtol=1e-6)
     assert not damped.any()
 
 
