@@ -1,7 +1,8 @@
-"""``lpbf-export``: cases of a store in the formats of other programs."""
+"""``lpbf-export``: cases of a store, or the steps of simulations, in the formats of other programs."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,16 +10,29 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from tqdm import tqdm
 
 import lpbf_dataset as lpbf
-from lpbf_dataset.export import check_case_id, export_catalog, export_npz, export_vtkhdf, export_vtu
+from lpbf_dataset.export import (
+    check_case_id,
+    export_catalog,
+    export_npz,
+    export_pvd,
+    export_vtkhdf,
+    export_vtu,
+)
 from lpbf_dataset.schema import SPLITS
-from pipelines.console import UserError, add_verbosity, run_command, set_verbosity
+from lpbf_dataset.sources.base import CaseError
+from lpbf_dataset.sources.netfabb import NetfabbSource
+from pipelines.console import EXIT_INCOMPLETE, UserError, add_verbosity, run_command, set_verbosity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jsonargparse import Namespace
+
+    from lpbf_dataset.sources.base import RawCase
     from lpbf_dataset.store.reader import Dataset
 
 CATALOG_FORMAT = "parquet"
+SERIES_FORMAT = "pvd"
 CASE_FORMATS = {"npz": export_npz, "vtu": export_vtu, "vtkhdf": export_vtkhdf}
 
 
@@ -27,13 +41,21 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="lpbf-export",
         description="Write the cases of a store as the published NPZ release has them, or one file a case "
-        "for ParaView (vtu, vtkhdf), or the catalog as a Parquet table.",
+        "for ParaView (vtu, vtkhdf), or the catalog as a Parquet table; or the steps of simulations as "
+        "series over time for ParaView (pvd).",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
-    parser.add_argument("store", type=str, help="path or URL of the store")
+    parser.add_argument(
+        "source",
+        type=str,
+        help="path or URL of the store; for pvd, results of lpbf-simulate or Netfabb: a folder or an archive",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
     parser.add_argument(
-        "--format", choices=[*CASE_FORMATS, CATALOG_FORMAT], required=True, help="what to write"
+        "--format",
+        choices=[*CASE_FORMATS, CATALOG_FORMAT, SERIES_FORMAT],
+        required=True,
+        help="what to write",
     )
     parser.add_argument("--split", choices=SPLITS, help="only the cases of this split")
     parser.add_argument("--case", type=str, nargs="+", metavar="ID", help="only these cases")
@@ -45,19 +67,48 @@ def run(arguments: list[str] | None) -> int:
     """Export; return the exit code."""
     options = build_parser().parse_args(arguments)
     set_verbosity(options)
-    dataset = lpbf.open_dataset(options.store)
+    if options.format == SERIES_FORMAT:
+        if options.split:
+            raise UserError("results of simulations are of no split; leave out --split")
+        wanted = select_results(options.source, options.case)
+        paths = export_series(wanted, options.output, quiet=options.quiet)
+        failures = len(wanted) - len(paths)
+    else:
+        paths, failures = export_store(options), 0
+    if not options.quiet:
+        print(f"wrote {len(paths)} {'file' if len(paths) == 1 else 'files'} to {options.output}")
+    return EXIT_INCOMPLETE if failures else 0
+
+
+def export_store(options: Namespace) -> list[Path]:
+    """Export the catalog of a store, or its cases; return the files."""
+    dataset = lpbf.open_dataset(options.source)
     if options.format == CATALOG_FORMAT:
         if options.split or options.case:
             raise UserError("parquet is the whole catalog of a store; leave out --split and --case")
-        paths = export_catalog(dataset, options.output)
-    else:
-        view = dataset.split(options.split) if options.split else dataset
-        case_ids = select_cases(view, options.case)
-        shown = tqdm(case_ids, desc="cases", unit="case", disable=options.quiet)
-        paths = CASE_FORMATS[options.format]((view[case_id] for case_id in shown), options.output)
-    if not options.quiet:
-        print(f"wrote {len(paths)} {'file' if len(paths) == 1 else 'files'} to {options.output}")
-    return 0
+        return export_catalog(dataset, options.output)
+    view = dataset.split(options.split) if options.split else dataset
+    case_ids = select_cases(view, options.case)
+    shown = tqdm(case_ids, desc="cases", unit="case", disable=options.quiet)
+    return CASE_FORMATS[options.format]((view[case_id] for case_id in shown), options.output)
+
+
+def export_series(cases: Sequence[RawCase], folder: Path, *, quiet: bool) -> list[Path]:
+    """Export the steps of simulations, and tell of those that cannot be read in a line each.
+
+    Returns
+    -------
+    list of Path
+        The collections that could be written.
+    """
+    paths = []
+    with tqdm(cases, desc="cases", unit="case", disable=quiet) as bar:
+        for case in bar:
+            try:
+                paths.append(export_pvd(case, folder))
+            except CaseError as error:
+                bar.write(f"failed: {case.case_id}: {error.detail}", file=sys.stderr)
+    return paths
 
 
 def select_cases(view: Dataset, wanted: Sequence[str] | None) -> Sequence[str]:
@@ -87,6 +138,30 @@ def select_cases(view: Dataset, wanted: Sequence[str] | None) -> Sequence[str]:
         except KeyError as error:
             raise UserError(f"--case: {error.args[0]}") from None
     return case_ids
+
+
+def select_results(path: str, wanted: Sequence[str] | None) -> list[RawCase]:
+    """Find the simulations to export; all if none is named.
+
+    Raises
+    ------
+    SourceError
+        If the path holds no results.
+    UserError
+        If one that is wanted is not there, or the path is a store.
+    ExportError
+        If an id cannot name a file.
+    """
+    if "://" in path or Path(path, "zarr.json").is_file():
+        raise UserError(
+            f"{path} is a store, which holds final states alone; pvd takes the results that it was built from"
+        )
+    found: dict[str, RawCase] = {case.case_id: case for case in NetfabbSource(path).cases()}
+    for case_id in wanted or found:
+        check_case_id(case_id)
+        if case_id not in found:
+            raise UserError(f"--case: {path} has no case {case_id!r}")
+    return [found[case_id] for case_id in dict.fromkeys(wanted or found)]
 
 
 def main(arguments: list[str] | None = None) -> None:

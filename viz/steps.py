@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lpbf_dataset import Case
+from lpbf_dataset.sources.steps import case_at_step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from lpbf_dataset.sources.base import RawCase, Step
+    from lpbf_dataset import Case
+    from lpbf_dataset.sources.base import RawCase
 
 _TITLES = {
     "cooled": "cooled down on the plate",
@@ -66,16 +65,4 @@ def build_states(raw: RawCase, fields: Collection[str] | None = None) -> Iterato
     for step in steps:
         group += step.kind == "deposited"
         title = _TITLES.get(step.kind, f"layer group {group} of {groups}, {step.kind}")
-        yield BuildState(title, step.time, _case_without_plate(raw, step))
-
-
-def _case_without_plate(raw: RawCase, step: Step) -> Case:
-    """Case of the cells above the plate, which lies below z = 0."""
-    above = step.points[step.cells].mean(axis=1)[:, 2] > 0.0
-    nodes, cells = np.unique(step.cells[above], return_inverse=True)
-    variables = {
-        "points": step.points[nodes],
-        "cells": cells.reshape(-1, 8).astype(np.int32),
-        **{name: values[nodes] for name, values in step.fields.items()},
-    }
-    return Case(raw.case_id, raw.design_id, raw.source, variables)
+        yield BuildState(title, step.time, case_at_step(raw, step))

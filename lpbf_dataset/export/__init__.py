@@ -1,4 +1,4 @@
-"""Cases and catalogs of a store in the formats of other programs.
+"""Cases and catalogs of a store, and simulations, in the formats of other programs.
 
 >>> import lpbf_dataset as lpbf
 >>> from lpbf_dataset.export import export_vtkhdf
@@ -9,6 +9,15 @@
 from lpbf_dataset.export.files import ExportError, check_case_id
 from lpbf_dataset.export.npz import export_npz
 from lpbf_dataset.export.parquet import export_catalog
+from lpbf_dataset.export.series import export_pvd
 from lpbf_dataset.export.vtk import export_vtkhdf, export_vtu
 
-__all__ = ["ExportError", "check_case_id", "export_catalog", "export_npz", "export_vtkhdf", "export_vtu"]
+__all__ = [
+    "ExportError",
+    "check_case_id",
+    "export_catalog",
+    "export_npz",
+    "export_pvd",
+    "export_vtkhdf",
+    "export_vtu",
+]

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from lpbf_dataset.export.files import write_cases
-from lpbf_dataset.schema import TENSOR_COMPONENTS, VARIABLES
+from lpbf_dataset.schema import TENSOR_COMPONENTS, VARIABLES, component_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +34,7 @@ _TENSOR_ORDER = [TENSOR_COMPONENTS.index(component) for component in VTK_TENSOR_
 def export_vtu(cases: Iterable[Case], folder: str | PathLike[str]) -> list[Path]:
     """Write each case as ``<case id>.vtu``, VTK's XML format, with the units of the fields.
 
-    Symmetric tensors are in VTK's component order.
+    Symmetric tensors are in VTK's component order; components carry their names.
 
     Parameters
     ----------
@@ -53,13 +53,14 @@ def export_vtu(cases: Iterable[Case], folder: str | PathLike[str]) -> list[Path]
     ExportError
         If the id of a case cannot name a file, or the folder cannot be one.
     """
-    return write_cases(cases, ".vtu", lambda _: Path(folder), _write_vtu)
+    return write_cases(cases, ".vtu", lambda _: Path(folder), write_case_vtu)
 
 
 def export_vtkhdf(cases: Iterable[Case], folder: str | PathLike[str]) -> list[Path]:
     """Write each case as ``<case id>.vtkhdf``, VTK's HDF5 format; as `export_vtu` otherwise.
 
-    Units and meaning of each field are attributes of its array.  Needs the ``export`` extra.
+    Units and meaning of each field are attributes of its array; the format has no place for names of
+    components.  Needs the ``export`` extra.
     """
     return write_cases(cases, ".vtkhdf", lambda _: Path(folder), _write_vtkhdf)
 
@@ -93,13 +94,17 @@ def write_vtu(
     # What was just written, not somebody's XML.
     document = ET.parse(path)  # noqa: S314
     for array in document.iterfind(".//PointData/DataArray"):
+        name = array.attrib["Name"]
+        for index, component in enumerate(_component_names(name)):
+            array.set(f"ComponentName{index}", component)
         # After the data: VTK looks for these right behind the opening tag.
         key = ET.SubElement(array, "InformationKey", name="UNITS_LABEL", location="vtkDataArray")
-        key.text = units[array.attrib["Name"]]
+        key.text = units[name]
     document.write(path, xml_declaration=True)
 
 
-def _write_vtu(case: Case, path: Path) -> None:
+def write_case_vtu(case: Case, path: Path) -> None:
+    """Write one case as `export_vtu` does, to a path of any name."""
     units = {name: VARIABLES[name].units for name in case.field_names}
     write_vtu(path, case.points, case.cells, dict(_point_data(case)), units)
 
@@ -132,6 +137,12 @@ def _write_vtkhdf(case: Case, path: Path) -> None:
         for name, values in _point_data(case):
             array = fields.create_dataset(name, data=values, compression="gzip", shuffle=True)
             array.attrs.update(units=VARIABLES[name].units, long_name=VARIABLES[name].long_name)
+
+
+def _component_names(field: str) -> tuple[str, ...]:
+    """Names of the components of a field in the order of VTK; none for fields that are not of the schema."""
+    names = component_names(VARIABLES[field]) if field in VARIABLES else ()
+    return VTK_TENSOR_COMPONENTS if names == TENSOR_COMPONENTS else names
 
 
 def _point_data(case: Case) -> Iterator[tuple[str, NDArray[np.generic]]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,28 @@ def test_the_catalog(store, tmp_path, capsys):
     assert pd.read_parquet(tmp_path / "catalog.parquet")["case_id"].tolist() == list("abcde")
 
 
+def test_the_steps_of_a_simulation(step2, tmp_path, capsys):
+    assert exit_code(step2, "-o", tmp_path, "--format", "pvd") == 0
+    assert capsys.readouterr().out == f"wrote 1 file to {tmp_path}\n"
+    assert names(tmp_path)[0] == "step2.pvd"
+    assert len(names(tmp_path / "step2")) == 8
+
+
+def test_a_simulation_that_failed_is_told(step2, tmp_path, capsys):
+    results = tmp_path / "results"
+    for name in ("bad", "good"):
+        (results / name).parent.mkdir(exist_ok=True)
+        shutil.copytree(step2, results / name)
+    (results / "bad" / "results" / "step2_mechanical_4.geo").unlink()
+    assert exit_code(results, "-o", tmp_path / "out", "--format", "pvd", "-q") == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("failed: bad: ")
+    assert "mechanical_4.geo" in told.err
+    assert "good.pvd" in names(tmp_path / "out")
+    assert "bad.pvd" not in names(tmp_path / "out")
+
+
 def test_files_that_are_there_are_replaced(store, tmp_path):
     (tmp_path / "e.vtu").write_text("old")
     assert exit_code(store, "-o", tmp_path, "--format", "vtu", "--case", "e", "-q") == 0
@@ -91,13 +114,19 @@ def test_options_from_a_file(store, tmp_path):
     assert names(tmp_path / "out") == ["d.vtu"]
 
 
-def test_mistakes_are_one_line(store, train_only, tmp_path, refusal):
+def test_mistakes_are_one_line(store, train_only, step2, tmp_path, refusal):
     to_vtu = ("-o", tmp_path / "out", "--format", "vtu", "-q")
     assert "no case 'z'" in refusal(store, *to_vtu, "--case", "a", "z")
     assert "it is a train case" in refusal(store, *to_vtu, "--split", "test", "--case", "a")
     assert "no case to export" in refusal(train_only, *to_vtu, "--split", "val")
     assert "lpbf-build" in refusal(tmp_path / "absent.zarr", *to_vtu)
     assert "leave out" in refusal(store, "-o", tmp_path, "--format", "parquet", "--split", "test")
+    assert not (tmp_path / "out").exists()
+    to_pvd = ("-o", tmp_path / "out", "--format", "pvd", "-q")
+    assert "which holds final states alone" in refusal(store, *to_pvd)
+    assert "no such file or folder" in refusal(tmp_path / "absent", *to_pvd)
+    assert "leave out --split" in refusal(step2, *to_pvd, "--split", "test")
+    assert "has no case 'z'" in refusal(step2, *to_pvd, "--case", "z")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
     assert "is no folder" in refusal(store, "-o", tmp_path / "file", "--format", "npz", "-q")
