@@ -4,6 +4,10 @@ VTK tries an X server first and falls back to EGL with a warning for each thing 
 With neither, it goes on to a software renderer that is seldom installed, and the process dies of a
 segmentation fault at the first frame (seen with VTK 9.7).  So the kind of window is settled here,
 quietly, before the first scene.
+
+Mesa's software renderer and Triton, which PyTorch loads at its convenience, both bring LLVM, and
+Triton dies of a segmentation fault where Mesa's is in the process before its own (seen with Mesa 22.3
+and Triton 3.9).  So Triton, where it is installed, is loaded here too.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +52,11 @@ def prepare_offscreen() -> None:
     RenderingError
         If VTK finds no way to draw.
     """
-    if sys.platform != "linux" or _WINDOW_VARIABLE in os.environ:
+    if sys.platform != "linux":
+        return
+    with suppress(ImportError):
+        import triton  # noqa: F401
+    if _WINDOW_VARIABLE in os.environ:
         return
     os.environ[_WINDOW_VARIABLE] = _EGL_WINDOW
     if _window_class() == _EGL_WINDOW:

@@ -34,10 +34,10 @@ assert plotter.screenshot(return_img=True).std() > 10
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a desktop")
 
 
-def draw_headless(**environment: str) -> subprocess.CompletedProcess[str]:
+def draw_headless(then: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "VTK_DEFAULT_OPENGL_WINDOW")}
     return subprocess.run(
-        [sys.executable, "-c", DRAW],
+        [sys.executable, "-c", DRAW + then],
         env=inherited | environment,
         cwd=REPOSITORY,
         capture_output=True,
@@ -67,6 +67,13 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str | None, str]]
         )
 
     return made
+
+
+@linux_only
+def test_triton_can_be_loaded_after_a_picture_was_drawn():
+    pytest.importorskip("triton")
+    drawn = draw_headless("import triton")
+    assert drawn.returncode == 0, drawn.stderr
 
 
 @linux_only
