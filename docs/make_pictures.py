@@ -1,0 +1,199 @@
+"""Draw the pictures of the README.
+
+    python docs/make_pictures.py STORE RUN [--only gallery comparison viewer compensation] [-o docs/images]
+
+STORE is that of ``lpbf-build --count 320``, whose parts have the names below, and RUN was trained on it.
+The screenshot of the viewer needs Chromium and its driver (Debian: ``apt install chromium
+chromium-driver``) and the ``dev`` extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyvista as pv
+from PIL import Image
+from tqdm import tqdm
+
+import lpbf_dataset as lpbf
+from lpbf_dataset.distortion import compensate, deviation, refined, simulated_displacement
+from lpbf_dataset.parts import ProceduralPart
+from lpbf_dataset.simulation.materials import MATERIALS
+from lpbf_dataset.simulation.settings import SimulationSettings
+from pipelines.run import Run
+from viz.compare import comparison_scene
+from viz.deviation import Shape, deviation_scene
+from viz.gallery import gallery_scene
+from viz.rendering import prepare_offscreen, replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.distortion import Deviation
+
+GALLERY = (
+    *("bracket_000036_0", "gear_000165_0", "lattice_000152_0", "overhang_000228_0", "thin_wall_000123_0"),
+    *("ring_000063_0", "flange_000137_0", "bracket_000031_0", "thin_wall_000046_0", "gear_000006_0"),
+    *("bridge_000034_0", "lattice_000020_0", "overhang_000004_2", "ring_000016_0", "thin_wall_000058_1"),
+    *("bracket_000017_0", "ring_000160_0", "flange_000060_0"),
+)
+"""Of every family, such as differ from each other and warp by about as much as the others."""
+
+FIELD = "displacement_z"
+COMPENSATED_PART = "bracket_000036_0"
+PART_EDGE = 30.0
+"""Longest edge of the parts of STORE, mm."""
+
+VIEWED_CASE = "thin_wall_000123_0"
+BROWSER_SIZE = (1360, 820)
+SECONDS_TO_LOAD = 60.0
+
+LARGEST_FILE = 300_000
+"""Bytes; a README is to load at once."""
+
+
+def gallery(store: str, _: str) -> Image.Image:
+    """Draw parts of every family."""
+    dataset = lpbf.open_dataset(store)
+    cases = [dataset[case_id] for case_id in GALLERY]
+    return picture(gallery_scene(cases, FIELD, title=f"{len(cases)} of {len(dataset)} simulated parts"))
+
+
+def comparison(_: str, run: str) -> Image.Image:
+    """Draw the test case on which the model does neither better nor worse than on half of the others."""
+    model = Run.open(run)
+    test = model.dataset().test
+    predictions = [dict(zip(model.targets, model.predict(case).T, strict=True)) for case in test]
+    errors = [
+        float(np.linalg.norm(prediction[FIELD] - case.scalar(FIELD)) / np.linalg.norm(case.scalar(FIELD)))
+        for case, prediction in zip(test, predictions, strict=True)
+    ]
+    middle = int(np.argsort(errors)[(len(errors) - 1) // 2])
+    return picture(comparison_scene(test[middle], FIELD, predictions[middle]))
+
+
+def compensation(_: str, __: str) -> Image.Image:
+    """Draw a part as it is printed, the surface to print instead, and what comes of that."""
+    parts = (ProceduralPart(index, 0, (PART_EDGE, PART_EDGE)) for index in itertools.count())
+    part = next(part for part in parts if part.name == COMPENSATED_PART)
+    nominal = refined(part.read().mesh, 2.0 * SimulationSettings().cell_height)
+    result = compensate(nominal, simulated_displacement(MATERIALS["inconel625"]))
+
+    def shape(caption: str, measured: Deviation) -> Shape:
+        outwards = (measured.offsets * nominal.vertex_normals).sum(axis=1)
+        return Shape(caption, nominal.vertices + measured.offsets, outwards)
+
+    shapes = [
+        shape("printed as designed", result.before),
+        shape("the compensated STL", deviation(nominal, result.surface.vertices)),
+        shape("printed from the compensated STL", result.after),
+    ]
+    return picture(deviation_scene(pv.wrap(nominal), shapes, part.name))
+
+
+def viewer(store: str, _: str) -> Image.Image:
+    """Photograph the viewer in a browser, with a node picked."""
+    from selenium import webdriver
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    with tempfile.TemporaryDirectory() as profile:
+        size = "{},{}".format(*BROWSER_SIZE)
+        for flag in ("headless", "no-sandbox", f"window-size={size}", f"user-data-dir={profile}"):
+            options.add_argument(f"--{flag}")
+        view_command = [sys.executable, "-c", "from pipelines.view import main; main()"]
+        arguments = [store, "--case", VIEWED_CASE, "--field", FIELD, "--web", "--port", "0"]
+        server = subprocess.Popen([*view_command, *arguments], stdout=subprocess.PIPE, text=True)  # noqa: S603
+        try:
+            assert server.stdout is not None
+            address = next(word for line in server.stdout for word in line.split() if word.startswith("http"))
+            browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+            try:
+                browser.get(address)
+                _wait_until_still(browser.get_screenshot_as_png)
+                view = browser.find_element(By.CSS_SELECTOR, "main")
+                ActionChains(browser).move_to_element(view).click().perform()
+                return _wait_until_still(browser.get_screenshot_as_png)
+            finally:
+                browser.quit()
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _wait_until_still(photograph: Callable[[], bytes]) -> Image.Image:
+    """Return the first photograph with something on it that is like the one a second before."""
+    deadline = time.monotonic() + SECONDS_TO_LOAD
+    last = b""
+    while time.monotonic() < deadline:
+        now = photograph()
+        image = Image.open(BytesIO(now)).convert("RGB")
+        if now == last and _is_coloured(np.asarray(image, np.int16)):
+            return image
+        last = now
+        time.sleep(1.0)
+    raise SystemExit(f"the viewer shows nothing after {SECONDS_TO_LOAD:g} s")
+
+
+def _is_coloured(image: NDArray[np.int16]) -> bool:
+    """Tell a drawn part from a page that is still empty, by its lower right."""
+    height, width, _ = image.shape
+    return float((np.ptp(image[height // 4 :, width // 3 :], axis=2) > 40).mean()) > 0.02
+
+
+def picture(scene: pv.Plotter) -> Image.Image:
+    """Render a scene, once."""
+    image = Image.fromarray(scene.screenshot(return_img=True))
+    scene.close()
+    return image
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Write a PNG that is small enough for a README, in 256 colours where it must be."""
+    # Coverage rather than frequency decides on the colours, so that the bar keeps its ends.
+    few = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    for variant in (image, few):
+        stream = BytesIO()
+        variant.save(stream, "PNG", optimize=True)
+        if stream.tell() <= LARGEST_FILE:
+            break
+    else:
+        raise SystemExit(f"{path} takes {stream.tell()} bytes, more than {LARGEST_FILE}")
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(stream.getvalue())
+
+
+PICTURES = {f.__name__: f for f in (gallery, comparison, viewer, compensation)}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Draw the pictures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("store", help="path of the store")
+    parser.add_argument("run", help="folder of a run that was trained on it")
+    parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES), help="which to draw")
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "images")
+    options = parser.parse_args(arguments)
+    prepare_offscreen()
+    for name in tqdm(options.only, unit="picture"):
+        save(PICTURES[name](options.store, options.run), options.output / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
