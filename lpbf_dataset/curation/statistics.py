@@ -47,14 +47,43 @@ def case_statistics(
     ValueError
         If the mesh has no surface, see `lpbf_dataset.mesh.boundary`.
     """
+    displacement = np.asarray(variables["displacement"], dtype=np.float64)
+    values: dict[str, float | int] = {
+        **mesh_statistics(variables, surface),
+        "max_displacement": float(np.linalg.norm(displacement, axis=1).max()),
+        "max_displacement_z": float(displacement[:, 2].max()),
+        "min_displacement_z": float(displacement[:, 2].min()),
+        "max_von_mises_stress": float(variables["von_mises_stress"].max()),
+        **_surface_statistics(part),
+    }
+    assert values.keys() == STATISTICS.keys()
+    return {name: values[name] for name in STATISTICS}
+
+
+def mesh_statistics(
+    variables: Mapping[str, NDArray[np.generic]], surface: Boundary | None = None
+) -> dict[str, float | int]:
+    """Compute the statistics that need nothing but the mesh.
+
+    Parameters
+    ----------
+    variables : mapping of str to ndarray
+        Points, cells and edges.
+    surface : Boundary, optional
+        Surface of the mesh, found if not given.
+
+    Raises
+    ------
+    ValueError
+        If the mesh has no surface, see `lpbf_dataset.mesh.boundary`.
+    """
     points, cells = (
         cast("NDArray[np.float32]", variables["points"]),
         cast("NDArray[np.int32]", variables["cells"]),
     )
     edges = variables["edges"]
-    displacement = np.asarray(variables["displacement"], dtype=np.float64)
     ratios, volumes = aspect_ratios(points, cells), cell_volumes(points, cells)
-    values: dict[str, float | int] = {
+    return {
         "nodes": len(points),
         "cells": len(cells),
         "directed_edges": 2 * len(edges),
@@ -62,16 +91,9 @@ def case_statistics(
         "mean_aspect_ratio": float(ratios.mean()),
         "max_aspect_ratio": float(ratios.max()),
         "max_z": float(points[:, 2].max()),
-        "max_displacement": float(np.linalg.norm(displacement, axis=1).max()),
-        "max_displacement_z": float(displacement[:, 2].max()),
-        "min_displacement_z": float(displacement[:, 2].min()),
-        "max_von_mises_stress": float(variables["von_mises_stress"].max()),
         "volume": float(volumes.sum()),
         "wall_thickness": _quantile(feature_size(points, cells, surface), volumes, THIN_SHARE),
-        **_surface_statistics(part),
     }
-    assert values.keys() == STATISTICS.keys()
-    return values
 
 
 def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> float:
