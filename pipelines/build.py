@@ -135,7 +135,8 @@ def build_local(options: Namespace, target: Path) -> int:
     found = find_sources(options.sources, downloads, absolute=bool(options.scheduler), quiet=options.quiet)
     if not options.sources:
         found = Sources(parts=procedural_parts(options.count, options.seed))
-    result = build(simulated(found, options, target), options, target)
+    simulated_here = bool(found.parts) and not found.results
+    result = build(simulated(found, options, target), options, target, simulated_here=simulated_here)
     failed = result.catalog[result.catalog["status"] == "failed"]
     for case in failed.itertuples():
         print(f"failed: {case.case_id} at {case.location}: {case.reason}", file=sys.stderr)
@@ -147,8 +148,8 @@ def build_local(options: Namespace, target: Path) -> int:
     return EXIT_INCOMPLETE if len(failed) else 0
 
 
-def build(found: Sources, options: Namespace, target: Path) -> BuildResult:
-    """Read the cases and write the store."""
+def build(found: Sources, options: Namespace, target: Path, *, simulated_here: bool) -> BuildResult:
+    """Read the cases and write the store; record how they were simulated if that was done here."""
 
     def progress(outcomes: Iterable[Outcome], count: int) -> Iterable[Outcome]:
         return tqdm(outcomes, desc="cases", unit="case", total=count, disable=options.quiet)
@@ -163,6 +164,7 @@ def build(found: Sources, options: Namespace, target: Path) -> BuildResult:
             official=found.official,
             thumbnail=thumbnail_or_none(),
             dry_run=options.dry_run,
+            simulation=from_options(SimulateOptions, options.simulation).setup() if simulated_here else None,
         )
 
 

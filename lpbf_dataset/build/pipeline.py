@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lpbf_dataset.curation.rules import Rule
     from lpbf_dataset.engine import Engine
     from lpbf_dataset.schema import Split
+    from lpbf_dataset.simulation.job import PartSetup
     from lpbf_dataset.sources.base import Source
 
 
@@ -63,6 +64,7 @@ def build_store(
     official: Mapping[str, Split] = MappingProxyType({}),
     thumbnail: Thumbnail | None = None,
     dry_run: bool = False,
+    simulation: PartSetup | None = None,
 ) -> BuildResult:
     """Build a store from the final states of every case of the sources.
 
@@ -91,6 +93,8 @@ def build_store(
     dry_run : bool
         Read and measure the cases and tell what would be kept, but write no store.  Cases stay laid ready
         for the build proper.
+    simulation : PartSetup, optional
+        How the embedded solver computed the cases; recorded, for models trained on them.
 
     Returns
     -------
@@ -126,7 +130,10 @@ def build_store(
             return BuildResult(catalog)
         selection = select(outcomes, catalog, options, listed)
         with replacement.writing():
-            _write(replacement.folder, selection, extraction, rules, options, engine, thumbnail)
+            attributes = _attributes(options, extraction, rules, selection)
+            if simulation is not None:
+                attributes["simulation"] = asdict(simulation)
+            _write(replacement.folder, selection, extraction, rules, options, attributes, engine, thumbnail)
         replacement.commit()
         replacement.clear_spool()
     return BuildResult(selection.catalog, tuple(selection.warnings))
@@ -138,11 +145,11 @@ def _write(
     extraction: Extraction,
     rules: Sequence[Rule],
     options: BuildOptions,
+    attributes: Mapping[str, Any],
     engine: Engine,
     thumbnail: Thumbnail | None,
 ) -> None:
     """Write everything there is of a store into an empty folder."""
-    attributes = _attributes(options, extraction, rules, selection)
     assemble(
         folder,
         selection.members,
