@@ -86,7 +86,12 @@ class Compensation:
 
 
 def compensate(
-    nominal: Trimesh, displacement: DisplacementSource, *, evaluations: int = 5, tolerance: float = 0.002
+    nominal: Trimesh,
+    displacement: DisplacementSource,
+    *,
+    evaluations: int = 5,
+    tolerance: float = 0.002,
+    align: bool = True,
 ) -> Compensation:
     """Move the vertices of a surface against the displacement that printing it brings.
 
@@ -100,6 +105,8 @@ def compensate(
         Most calls of `displacement`, at least 2: the first one measures the nominal surface.
     tolerance : float, optional
         RMS deviation in mm that is good enough to stop.
+    align : bool, optional
+        Whether a rigid motion does not count; see `deviation`.
 
     Returns
     -------
@@ -123,7 +130,7 @@ def compensate(
     for _ in range(evaluations):
         surface = moved(nominal, vertices)
         printed = vertices + _checked(displacement(surface), vertices)
-        iterates.append(Iterate(surface, deviation(nominal, printed), damped))
+        iterates.append(Iterate(surface, deviation(nominal, printed, align=align), damped))
         offsets = iterates[-1].deviation.offsets
         if iterates[-1].deviation.rms <= tolerance or len(iterates) == evaluations:
             break

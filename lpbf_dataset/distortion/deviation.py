@@ -41,7 +41,7 @@ class Deviation:
     rms_unaligned: float
 
 
-def deviation(nominal: Trimesh, printed: NDArray[np.floating]) -> Deviation:
+def deviation(nominal: Trimesh, printed: NDArray[np.floating], *, align: bool = True) -> Deviation:
     """Measure a printed shape against the nominal one.
 
     The rigid motion between the two frames is taken out by a best fit (Kabsch 1976) weighted with the areas
@@ -54,6 +54,8 @@ def deviation(nominal: Trimesh, printed: NDArray[np.floating]) -> Deviation:
         In mm, with vertices dense enough for the areas to be weights; see `refined`.
     printed : (v, 3) float ndarray
         Where the vertices of `nominal` came out, in mm.
+    align : bool, optional
+        Take the rigid motion out.  Of a displacement that is known along some axes alone, none can be.
 
     Returns
     -------
@@ -69,8 +71,10 @@ def deviation(nominal: Trimesh, printed: NDArray[np.floating]) -> Deviation:
         raise ValueError(f"{len(points)} vertices need as many finite positions, not {printed.shape}")
     area = vertex_areas(nominal)
     raw = np.asarray(printed, dtype=np.float64) - points
-    rotation, translation = rigid_motion(points, raw, area)
-    offsets = printed @ rotation.T + translation - points
+    offsets = raw
+    if align:
+        rotation, translation = rigid_motion(points, raw, area)
+        offsets = printed @ rotation.T + translation - points
     lengths = np.linalg.norm(offsets, axis=1)
     order = np.argsort(lengths)
     covered = np.cumsum(area[order])
