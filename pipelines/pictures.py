@@ -1,4 +1,4 @@
-"""Three-panel pictures of predictions, drawn in a process of their own.
+"""Pictures of predictions, drawn in a process of their own.
 
 A driver of OpenGL may abort or hang, and neither may take a finished training with it.
 """
@@ -10,13 +10,14 @@ import logging
 import pickle
 import subprocess
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
+    import pyvista as pv
     from numpy.typing import NDArray
 
     from lpbf_dataset import Case
@@ -30,8 +31,19 @@ COMMAND = (sys.executable, "-m", __name__)
 logger = logging.getLogger(__name__)
 
 
+class Drawing(Protocol):
+    """What to draw; picklable."""
+
+    @property
+    def path(self) -> Path:
+        """PNG to write."""
+
+    def scene(self) -> pv.Plotter:
+        """Return what it shows; raises `viz.checks.SceneError` if it cannot be drawn as it is."""
+
+
 class Picture(NamedTuple):
-    """What to draw.
+    """Truth, prediction and error of one field of a case.
 
     Parameters
     ----------
@@ -50,8 +62,14 @@ class Picture(NamedTuple):
     prediction: Mapping[str, NDArray[np.floating]]
     path: Path
 
+    def scene(self) -> pv.Plotter:
+        """Return the three panels."""
+        from viz.compare import comparison_scene
 
-def draw(pictures: Sequence[Picture]) -> None:
+        return comparison_scene(self.case, self.field, self.prediction)
+
+
+def draw(pictures: Sequence[Drawing]) -> None:
     """Draw pictures if it can be done here; a log line tells if not."""
     if not pictures:
         return
@@ -72,10 +90,9 @@ def draw(pictures: Sequence[Picture]) -> None:
         logger.warning("no pictures of predictions, or not all: %s", reason)
 
 
-def draw_here(pictures: Sequence[Picture]) -> list[str]:
+def draw_here(pictures: Sequence[Drawing]) -> list[str]:
     """Draw what can be drawn in this process, and return what hindered the rest."""
     from viz.checks import SceneError
-    from viz.compare import comparison_scene
     from viz.rendering import RenderingError, prepare_offscreen, save_screenshot
 
     problems = []
@@ -83,7 +100,7 @@ def draw_here(pictures: Sequence[Picture]) -> list[str]:
         prepare_offscreen()
         for picture in pictures:
             try:
-                scene = comparison_scene(picture.case, picture.field, picture.prediction)
+                scene = picture.scene()
             except SceneError as error:
                 problems.append(str(error))
                 continue
