@@ -1,26 +1,6 @@
 """Files of a run: where they lie, and how they are written.
 
-=============================  ==============================================================================
-file                           what it is
-=============================  ==============================================================================
-``report.html``                everything below in one page that may be passed on
-``config.yaml``                every option; ``lpbf-train MODEL --config`` repeats the run
-``environment.json``           versions, machine, precision, and the fingerprint of the store
-``checkpoints/last.ckpt``      to go on from (``--resume``)
-``checkpoints/previous.ckpt``  the one before it, for when that is damaged
-``checkpoints/best.ckpt``      the lowest validation loss; what ``lpbf-view`` and the like use if it is there
-``checkpoints/*``              of a floor: the nodes that it was fitted to
-``metrics.csv``                losses, learning rate and seconds of each epoch
-``loss.png``                   the losses as a plot
-``tensorboard/``               the same and the final metrics for ``tensorboard --logdir RUN/tensorboard``
-``case_metrics.parquet``       errors of each case, target and region (all, surface, interior)
-``plots/<target>.png``         errors by split, size and height; predicted over true values
-``predictions/<case>.vtu``     truth, prediction and error on the mesh, of the best, median and worst cases
-``predictions/<case>.*.png``   the same as a picture of each target
-``member_<n>/``                of an ensemble: the runs of its members
-``metrics.json``               mean and median errors; written last, so a run that has it is finished
-=============================  ==============================================================================
-
+=============================  =======================================================================
 A floor has neither losses nor ``best.ckpt``.
 """
 
@@ -36,6 +16,7 @@ if TYPE_CHECKING:
 
 CONFIG = Path("config.yaml")
 ENVIRONMENT = Path("environment.json")
+TRAINING_SET = Path("training_set.json")
 HISTORY = Path("metrics.csv")
 LOSS_PLOT = Path("loss.png")
 METRICS = Path("metrics.json")

@@ -13,6 +13,7 @@ from pipelines.console import UserError
 from pipelines.environment import environment
 from pipelines.options import MAY_CHANGE_ON_RESUME, read_yaml
 from pipelines.run import check_fingerprint
+from pipelines.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +53,7 @@ def create_run_folder(job: Job, store: Dataset, device: torch.device, dtype: str
         raise UserError(f"{folder} exists; go on with it by --resume, or choose another folder by -o")
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / files.ENVIRONMENT, environment(store, job.training.data, device, dtype))
+    TrainingSet.of_store(store).write(folder)
     header = f"# Repeat with: lpbf-train {job.model} --config {files.CONFIG} -o ANOTHER_RUN\n"
     files.write_text(folder / files.CONFIG, header + yaml.safe_dump(job.config(), sort_keys=False))
 
