@@ -196,6 +196,7 @@ def summary_table(outcomes: Sequence[PartOutcome]) -> pd.DataFrame:
         for outcome in outcomes
     ]
     table = pd.DataFrame(rows, columns=[*TABLE, *OPTIONAL])
+    table = table.astype({"nodes": "Int64", "warnings": "Int64"})
     absent = [name for name in OPTIONAL if table[name].isna().all()]
     return table.drop(columns=absent)
 

@@ -24,6 +24,7 @@ from lpbf_dataset.simulation.part_case import MeshedPart, PlacedPart, mesh_part,
 from lpbf_dataset.sources.base import CaseError, FailureReason, parent_design
 from lpbf_dataset.sources.part_files import PartGeometry, read_part
 from lpbf_dataset.sources.part_files.surface import mend
+from pipelines.known_errors import remarks_on
 from pipelines.part_setup import setup_remarks, training_setup
 from pipelines.run import Run, RunError
 from pipelines.training_set import TrainingSet
@@ -234,6 +235,9 @@ class Predictor:
         return Prediction(case, fields, spread, surface, placed, warnings, seconds)
 
     def _remarks(self, case: Case) -> tuple[str, ...]:
+        return (*remarks_on(self.run), *self._unlike_training(case))
+
+    def _unlike_training(self, case: Case) -> tuple[str, ...]:
         if self.training is None:
             return (
                 "the store that the model was trained on is not where it was, so that it was not "

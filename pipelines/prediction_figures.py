@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lpbf_dataset.mesh import cell_volumes
-from lpbf_dataset.schema import SPLITS, VARIABLES, resolve_scalar
-from pipelines.checkpoint import RunError
+from lpbf_dataset.schema import VARIABLES, resolve_scalar
+from pipelines.known_errors import known_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lpbf_dataset.distortion.magnitude import Magnitude
     from pipelines.assessment import Assessment
     from pipelines.prediction import Predictor
-    from pipelines.run import Run
 
 TABLE = ("part", "status", "max_mm", "p95_mm", "rms_mm", "beyond_tolerance", "nodes", "warnings")
 """Columns of every table; those of `OPTIONAL` follow where some part has them."""
@@ -59,26 +58,6 @@ def figures(assessment: Assessment, predictor: Predictor) -> dict[str, Any]:
         "warnings": list(assessment.warnings),
         "seconds": dict(prediction.seconds),
     }
-
-
-def known_errors(run: Run) -> dict[str, dict[str, Any]]:
-    """Mean errors of a run, by target, over the cases that it has seen least of; nothing if not evaluated."""
-    try:
-        targets = run.metrics["targets"]
-        found = {}
-        for target in run.targets:
-            split = next(split for split in reversed(SPLITS) if split in targets[target])
-            mean = targets[target][split]["mean"]
-            found[target] = {
-                "split": split,
-                "cases": targets[target][split]["cases"],
-                "relative_l2": mean["relative_l2"],
-                "p95_absolute_error": mean["p95_absolute_error"],
-                "unit": targets[target]["unit"],
-            }
-    except (RunError, KeyError, TypeError, StopIteration):
-        return {}
-    return found
 
 
 def table_row(values: Mapping[str, Any]) -> dict[str, Any]:

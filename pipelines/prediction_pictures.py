@@ -70,12 +70,13 @@ class SurfacePicture(NamedTuple):
         plotter = surface_scene(surface, self.field, self.label, outline=True)
         if self.mark is not None:
             factor = warp_factor(self.vertices, self.displacement, "auto")
-            there = self.vertices[self.mark] + factor * self.displacement[self.mark]
+            deformed = _wrapped(self.vertices + factor * self.displacement, self.triangles)
+            there = deformed.points[self.mark]
+            hit, _ = deformed.ray_trace(plotter.camera.position, there, first_point=True)
+            in_sight = len(hit) == 0 or np.linalg.norm(hit - there) < 1e-3 * deformed.length
             length = np.linalg.norm(self.displacement[self.mark])
-            plotter.add_points(
-                there[None], color="black", point_size=12, render_points_as_spheres=True, reset_camera=False
-            )
-            add_label(plotter, f" max {length:.2g} mm", there)
+            side = "" if in_sight else " (behind)"
+            add_label(plotter, f"\N{BLACK CIRCLE} max {length:.2g} mm{side}", there)
         return plotter
 
 

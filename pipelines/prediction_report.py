@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lpbf_dataset import __version__
 from lpbf_dataset.report.markup import Html, document, element, png, section, table
 from lpbf_dataset.report.text import NARROW_SPACE, number, percent, unit
+from lpbf_dataset.schema import VARIABLES, resolve_scalar
+from pipelines.known_errors import SPLIT_NAMES
 from pipelines.prediction_pictures import COMPENSATION_PICTURE, PICTURE, TRUTH_PICTURE
 
 if TYPE_CHECKING:
@@ -67,7 +69,12 @@ def _subtitle(values: Mapping[str, Any]) -> str:
 
 
 def _mm(value: float) -> str:
-    return f"{_short(value)}{NARROW_SPACE}mm"
+    return f"{_length(value)}{NARROW_SPACE}mm"
+
+
+def _length(value: float) -> str:
+    """Write a number of millimetres; nothing printed is measured to less than a micrometre."""
+    return f"<{NARROW_SPACE}0.001" if 0.0 < value < 0.001 else _short(value)
 
 
 def _short(value: float) -> str:
@@ -87,7 +94,7 @@ def _key(values: Mapping[str, Any]) -> Html:
             f"surface beyond {values['tolerance_mm']:g} mm": percent(moved["beyond_tolerance"]),
         }
         if "std_at_max_mm" in moved:
-            tiles["spread of the models there"] = f"± {_mm(moved['std_at_max_mm'])}"
+            tiles["spread of the models there"] = f"±{NARROW_SPACE}{_mm(moved['std_at_max_mm'])}"
     tiles["nodes of the mesh"] = number(mesh["nodes"])
     if truth := values["truth"]:
         tiles["relative L2 error"] = percent(_main_scores(truth)[1]["relative_l2"])
@@ -144,10 +151,11 @@ def _compensation(values: Mapping[str, Any], folder: Path) -> Iterator[str]:
         "p",
         f"Printed as designed the part deviates by {_mm(before['rms_mm'])} RMS, compensated by "
         f"{_mm(after['rms_mm'])}, {percent(left)} of it. Both are the model's own estimate after "
-        f"{_times(compensation['iterations'], 'move')} of the surface; the error of the model comes on top.",
+        f"{_times(compensation['iterations'], 'move')} of the surface; the error of the model comes on top. "
+        f"{_measure(values)}",
     )
     rows = [
-        (caption, *(_short(of[name]) for name in ("rms_mm", "p95_mm", "max_mm")))
+        (caption, *(_length(of[name]) for name in ("rms_mm", "p95_mm", "max_mm")))
         for caption, of in (("printed as designed", before), ("compensated, then printed", after))
     ]
     yield table(("", "RMS [mm]", "P95 [mm]", "largest [mm]"), rows, numeric=(1, 2, 3))
@@ -156,8 +164,18 @@ def _compensation(values: Mapping[str, Any], folder: Path) -> Iterator[str]:
             "p",
             f"{number(held)} vertices were moved less than wanted, or the surface would run through itself.",
         )
-    yield element("p", "The picture shows of the deviation what is across the surface.")
     yield _image(folder / COMPENSATION_PICTURE, "deviation before and after compensation")
+
+
+def _unit_of(field: str) -> str:
+    return unit(VARIABLES[resolve_scalar(field)[0]].units)
+
+
+def _measure(values: Mapping[str, Any]) -> str:
+    across = "The picture shows of it what is across the surface."
+    if values["axes"] != "xyz":
+        return across
+    return f"Deviation is measured after the best rigid fit, as on a measuring machine. {across}"
 
 
 def _truth(values: Mapping[str, Any], folder: Path) -> Iterator[str]:
@@ -165,18 +183,19 @@ def _truth(values: Mapping[str, Any], folder: Path) -> Iterator[str]:
     origin = "the embedded solver" if truth["origin"] == "solver" else "the store"
     yield element("p", f"The truth is that of {origin}, on the same mesh.")
     rows = [
-        (name, *(number(scores[metric]) if metric in scores else "" for metric in _METRICS))
+        (
+            name,
+            *(_short(scores[metric]) for metric in _METRICS),
+            _unit_of(name),
+        )
         for name, scores in truth["scores"].items()
     ]
-    unit_of = {name: of["unit"] for name, of in values["fields"].items()}
-    units = {unit(name) for name in unit_of.values()}
-    symbol = f" [{units.pop()}]" if len(units) == 1 else ""
-    heads = [text + (symbol if name.endswith("error") else "") for name, text in _METRICS.items()]
-    yield table(("field", *heads), rows, numeric=range(1, len(heads) + 1))
+    heads = ("field", *_METRICS.values(), "unit of errors")
+    yield table(heads, rows, numeric=range(1, len(heads) - 1))
     if (true := truth["displacement"]) and (moved := values["displacement"]):
         names = {"max_mm": "largest [mm]", "p95_mm": "P95 [mm]", "rms_mm": "RMS [mm]"}
         rows = [
-            (caption, *(_short(of[name]) for name in names), percent(of["beyond_tolerance"]))
+            (caption, *(_length(of[name]) for name in names), percent(of["beyond_tolerance"]))
             for caption, of in (("predicted", moved), ("true", true))
         ]
         head = ("distortion of the surface", *names.values(), f"beyond {values['tolerance_mm']:g} mm")
@@ -216,9 +235,8 @@ def _unknown(values: Mapping[str, Any]) -> Iterator[str]:
 def _errors(known: Mapping[str, Any]) -> str:
     if not known:
         return "Nor is the error of the run known, which has not been evaluated."
-    kinds = {"test": "test", "val": "validation", "train": "training"}
     return " ".join(
-        f"On {of['cases']} {kinds[of['split']]} cases the run errs in {target} by a relative L2 of "
+        f"On {of['cases']} {SPLIT_NAMES[of['split']]} cases the run errs in {target} by a relative L2 of "
         f"{percent(of['relative_l2'])} on average, and by less than "
         f"{of['p95_absolute_error']:.2g}{NARROW_SPACE}{unit(of['unit'])} at 95 % of the nodes of a case."
         for target, of in known.items()
@@ -226,6 +244,8 @@ def _errors(known: Mapping[str, Any]) -> str:
 
 
 def _times(count: int, what: str) -> str:
+    if count == 0:
+        return f"no {what}"
     return f"one {what}" if count == 1 else f"{count} {what}s"
 
 

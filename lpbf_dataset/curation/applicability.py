@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lpbf_dataset.curation.shape import shape_descriptor
+from lpbf_dataset.curation.shape import DESCRIPTOR_SIZE, shape_descriptor
 from lpbf_dataset.curation.statistics import mesh_statistics
 from lpbf_dataset.schema import STATISTICS
 from lpbf_dataset.store.layout import STATISTIC_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Self
 
     from numpy.typing import NDArray
@@ -58,8 +58,14 @@ class Applicability:
         """Describe the training cases of a store, from its case table alone."""
         training = store.train
         table = training.case_table
-        known = {name: STATISTIC_PREFIX + name for name in RANGES if STATISTIC_PREFIX + name in table}
-        ranges = {name: (float(table[key].min()), float(table[key].max())) for name, key in known.items()}
+        columns = {
+            name: table[STATISTIC_PREFIX + name] for name in RANGES if STATISTIC_PREFIX + name in table
+        }
+        # All of them are positive; a statistic that was not computed is stored as NaN or -1.
+        known = {name: column[column > 0] for name, column in columns.items()}
+        ranges = {
+            name: (float(values.min()), float(values.max())) for name, values in known.items() if len(values)
+        }
         moments = store.attributes["normalization"].get("points")
         extent = None
         if moments:
@@ -68,8 +74,7 @@ class Applicability:
             )
             extent = (width, depth, height)
         shapes = training.shape_descriptors()
-        descriptors = np.array(list(shapes.values()), dtype=np.float64)
-        return cls(ranges, extent, tuple(shapes), descriptors.reshape(len(shapes), -1))
+        return cls(ranges, extent, tuple(shapes), _rows(shapes))
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values that `from_json` takes."""
@@ -89,13 +94,12 @@ class Applicability:
             If the values are something else.
         """
         shapes = {str(name): [float(entry) for entry in shape] for name, shape in values["shapes"].items()}
-        descriptors = np.array(list(shapes.values()), dtype=np.float64)
         extent = None
         if values["extent"] is not None:
             width, depth, height = map(float, values["extent"])
             extent = (width, depth, height)
         ranges = {str(name): (float(low), float(high)) for name, (low, high) in values["ranges"].items()}
-        return cls(ranges, extent, tuple(shapes), descriptors.reshape(len(shapes), -1))
+        return cls(ranges, extent, tuple(shapes), _rows(shapes))
 
     def remarks(self, case: Case) -> tuple[str, ...]:
         """Say in one line each what sets a part apart from the training cases; nothing if nothing does.
@@ -137,6 +141,10 @@ class Applicability:
                 f"{self.case_ids[int(nearest)]}, where {FAMILIAR_SHARE:.0%} of them have another one "
                 f"within {usual:.3f}"
             )
+
+
+def _rows(shapes: Mapping[str, Sequence[float] | NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.array(list(shapes.values()), dtype=np.float64).reshape(len(shapes), DESCRIPTOR_SIZE)
 
 
 def _sizes(extent: NDArray[np.floating] | tuple[float, float, float]) -> str:

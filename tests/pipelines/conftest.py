@@ -128,6 +128,29 @@ def finished(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def ensemble(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished ensemble of two on `store` that predicts vectors and sees features."""
+    folder = tmp_path_factory.mktemp("finished") / "ensemble"
+    arguments = [
+        "flare",
+        f"--data={store}",
+        f"-o{folder}",
+        "--targets",
+        "displacement_x",
+        "displacement_y",
+        "displacement_z",
+        "von_mises_stress",
+        "--members=2",
+        "--epochs=1",
+        "--examples=0",
+        "-q",
+        *TINY_MODEL,
+    ]
+    assert train.run(arguments) == 0
+    return folder
+
+
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
     """Return a copy of a finished run that a test may spoil."""
