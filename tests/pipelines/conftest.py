@@ -140,7 +140,6 @@ def ensemble(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "displacement_x",
         "displacement_y",
         "displacement_z",
-        "von_mises_stress",
         "--members=2",
         "--epochs=1",
         "--examples=0",

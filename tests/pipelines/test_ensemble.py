@@ -53,6 +53,7 @@ def test_each_member_is_a_run_from_a_seed_of_its_own(trained):
         "predictions",
         "report.html",
         "tensorboard",
+        "training_set.json",
     ]
     members = [Run.open(trained / f"member_{index}") for index in range(3)]
     assert [(run.config["seed"], run.config["members"], run.members) for run in members] == [

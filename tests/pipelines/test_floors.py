@@ -71,6 +71,7 @@ def test_a_run_of_a_floor_is_like_any_other(floor, command, store, tmp_path):
         "metrics.json",
         "case_metrics.parquet",
         str(TRAINING_NODES),
+        "training_set.json",
     }
 
 

@@ -48,6 +48,7 @@ def test_a_run_folder_is_complete(finished):
         "checkpoints/last.ckpt",
         "checkpoints/previous.ckpt",
         "checkpoints/best.ckpt",
+        "training_set.json",
     }
     assert [row["epoch"] for row in history(finished)] == [1, 2, 3]
     assert (finished / "loss.png").read_bytes().startswith(b"\x89PNG")
