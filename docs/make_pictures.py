@@ -56,9 +56,11 @@ COMPENSATED_PART = "bracket_000036_0"
 PART_EDGE = 30.0
 """Longest edge of the parts of STORE, mm."""
 
-VIEWED_CASE = "thin_wall_000123_0"
-BROWSER_SIZE = (1360, 820)
-SECONDS_TO_LOAD = 60.0
+VIEWED_CASE, SEARCHED = "thin_wall_000123_0", "wall_0001"
+BROWSER_SIZE = (1440, 1120)
+CLICKED = (150, 0)
+"""Pixels from the middle of the page: one of the walls."""
+SECONDS_TO_LOAD, SECONDS_STILL = 120.0, 4.0
 
 LARGEST_FILE = 300_000
 """Bytes; a README is to load at once."""
@@ -104,7 +106,7 @@ def compensation(_: str, __: str) -> Image.Image:
 
 
 def viewer(store: str, _: str) -> Image.Image:
-    """Photograph the viewer in a browser, with a node picked."""
+    """Photograph the viewer in a browser, with a search and a node picked."""
     from selenium import webdriver
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
@@ -116,8 +118,10 @@ def viewer(store: str, _: str) -> Image.Image:
         for flag in ("headless", "no-sandbox", f"window-size={size}", f"user-data-dir={profile}"):
             options.add_argument(f"--{flag}")
         view_command = [sys.executable, "-c", "from pipelines.view import main; main()"]
-        arguments = [store, "--case", VIEWED_CASE, "--field", FIELD, "--web", "--port", "0"]
-        server = subprocess.Popen([*view_command, *arguments], stdout=subprocess.PIPE, text=True)  # noqa: S603
+        arguments = [Path(store).name, "--case", VIEWED_CASE, "--field", FIELD, "--web", "--port", "0"]
+        server = subprocess.Popen(  # noqa: S603
+            [*view_command, *arguments], cwd=Path(store).absolute().parent, stdout=subprocess.PIPE, text=True
+        )
         try:
             assert server.stdout is not None
             address = next(word for line in server.stdout for word in line.split() if word.startswith("http"))
@@ -125,8 +129,9 @@ def viewer(store: str, _: str) -> Image.Image:
             try:
                 browser.get(address)
                 _wait_until_still(browser.get_screenshot_as_png)
+                browser.find_element(By.CSS_SELECTOR, "#case-search").send_keys(SEARCHED)
                 view = browser.find_element(By.CSS_SELECTOR, "main")
-                ActionChains(browser).move_to_element(view).click().perform()
+                ActionChains(browser).move_to_element_with_offset(view, *CLICKED).click().perform()
                 return _wait_until_still(browser.get_screenshot_as_png)
             finally:
                 browser.quit()
@@ -136,7 +141,7 @@ def viewer(store: str, _: str) -> Image.Image:
 
 
 def _wait_until_still(photograph: Callable[[], bytes]) -> Image.Image:
-    """Return the first photograph with something on it that is like the one a second before."""
+    """Return the first photograph with something on it that is like the one some seconds before."""
     deadline = time.monotonic() + SECONDS_TO_LOAD
     last = b""
     while time.monotonic() < deadline:
@@ -145,7 +150,7 @@ def _wait_until_still(photograph: Callable[[], bytes]) -> Image.Image:
         if now == last and _is_coloured(np.asarray(image, np.int16)):
             return image
         last = now
-        time.sleep(1.0)
+        time.sleep(SECONDS_STILL)
     raise SystemExit(f"the viewer shows nothing after {SECONDS_TO_LOAD:g} s")
 
 
