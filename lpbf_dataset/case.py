@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from lpbf_dataset.schema import VARIABLES, resolve_scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import meshio
     import numpy as np
     import pyvista as pv
     from numpy.typing import NDArray
+
+    from lpbf_dataset.series import Series
+    from lpbf_dataset.steps import CaseStep
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,8 @@ class Case:
         ``"train"``, ``"val"`` or ``"test"``; empty when no split was made.
     statistics : mapping of str to float or int, optional
         By the names of `lpbf_dataset.schema.STATISTICS`.
+    steps : sequence of CaseStep, optional
+        The states over the build, read when asked for; empty where only the final one is known.
     """
 
     case_id: str
@@ -45,6 +50,7 @@ class Case:
     variables: Mapping[str, NDArray[np.generic]]
     split: str = ""
     statistics: Mapping[str, float | int] = field(default_factory=dict)
+    steps: Sequence[CaseStep] = ()
 
     def __getattr__(self, name: str) -> NDArray[np.generic]:
         # Reached only for names that are not attributes; `variables` itself is missing while unpickling.
@@ -123,6 +129,26 @@ class Case:
         if values.ndim == 1:
             return values
         return (values**2).sum(axis=1) ** 0.5
+
+    def series(self, fields: Sequence[str] | None = None) -> Series:
+        """Bring all steps onto one mesh, the finest of the case.
+
+        Parameters
+        ----------
+        fields : sequence of str, optional
+            Fields to bring along; all of the steps by default.
+
+        Raises
+        ------
+        ValueError
+            If the case has no steps, or their cells are not those of one octree.
+        KeyError
+            If the steps have no such field.
+        """
+        # Compiled code, which importing the package must not load.
+        from lpbf_dataset.series import merge_steps
+
+        return merge_steps(self.steps, fields)
 
     def to_pyvista(self) -> pv.UnstructuredGrid:
         """Undeformed mesh with every field as point data; needs the ``viz`` extra.

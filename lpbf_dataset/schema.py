@@ -3,18 +3,43 @@
 Meshes have different sizes, so node, cell and edge variables of all cases stand one after another
 along one dimension (contiguous ragged arrays of the CF conventions, section 9.3.3), and
 ``<dim>_offset`` says where each case begins.
+
+A store may also hold the history of its cases: their states over the build.  A case then has ``step_count``
+rows along ``step`` and ``mesh_count`` along ``mesh``, the different meshes that these states lie on; states
+that share a mesh, as just deposited and after the dwell, share its row (``step_mesh``).  Steps and meshes
+have nodes and cells of their own number, ragged in the same way: ``step_node_count`` and ``step_node_offset``
+lie along ``step``, those of ``mesh_node`` and ``mesh_cell`` along ``mesh``.  A history is that of the part
+alone: cells of the plate, which would be below z = 0, are left out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LAYOUT = "lpbf-dataset"
 LAYOUT_VERSION = 1
 
-RaggedDim = Literal["node", "cell", "edge"]
-RAGGED_DIMS: tuple[RaggedDim, ...] = get_args(RaggedDim)
+RaggedDim = Literal["node", "cell", "edge", "step", "mesh", "step_node", "mesh_node", "mesh_cell"]
+
+RAGGED_DIMS: tuple[RaggedDim, ...] = ("node", "cell", "edge")
+"""Ragged dimensions of the final state, which every store has."""
+
+HISTORY_DIMS: dict[RaggedDim, str] = {
+    "step": "case",
+    "mesh": "case",
+    "step_node": "step",
+    "mesh_node": "mesh",
+    "mesh_cell": "mesh",
+}
+"""Ragged dimensions of the history, each with the dimension along which its counts and offsets lie."""
+
+StepKind = Literal["deposited", "dwelt", "cooled", "removed", "cut"]
+STEP_KINDS: tuple[StepKind, ...] = get_args(StepKind)
+"""What a step is, in the order of the values of ``step_kind``."""
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -31,7 +56,7 @@ class Variable:
     ----------
     name : str
         Name of the Zarr array and of the attribute of a case.
-    dim : {"node", "cell", "edge"}
+    dim : str
         The ragged dimension along which the cases are concatenated.
     component : (str, int) or None
         Name and length of the trailing dimension; None for a scalar.
@@ -109,6 +134,10 @@ FEATURE_VARIABLES = ("sdf", "sdf_direction", "axis_distance", "on_surface")
 """Geometry features: computed from the mesh, and the inputs of models rather than results of a simulation."""
 
 
+def _is_field(name: str) -> bool:
+    return name not in (*MESH_VARIABLES, *FEATURE_VARIABLES)
+
+
 @dataclass(frozen=True)
 class Statistic:
     """One number per case, stored as ``case_<name>``.
@@ -154,6 +183,69 @@ STATISTICS: dict[str, Statistic] = {
 }
 
 
+HISTORY_PREFIX = "history_"
+
+
+def _of_history(name: str, dim: RaggedDim) -> Variable:
+    return replace(VARIABLES[name], name=HISTORY_PREFIX + name, dim=dim)
+
+
+HISTORY_VARIABLES: dict[str, Variable] = {
+    variable.name: variable
+    for variable in (
+        _of_history("points", "mesh_node"),
+        _of_history("cells", "mesh_cell"),
+        replace(_of_history("displacement", "step_node"), long_name="displacement at the step"),
+        *(_of_history(name, "step_node") for name in VARIABLES if _is_field(name) and name != "displacement"),
+    )
+}
+"""Ragged variables of the history.  Nodes of ``history_cells`` are those of the mesh, from 0."""
+
+STORED_VARIABLES: dict[str, Variable] = VARIABLES | HISTORY_VARIABLES
+"""Every ragged variable that a store may hold."""
+
+
+@dataclass(frozen=True)
+class StepColumn:
+    """One value per step of a history.
+
+    Parameters
+    ----------
+    name : str
+        Name of the Zarr array.
+    dtype : str
+        NumPy dtype name, or "string".
+    units : str
+        UDUNITS spelling.
+    long_name : str
+        One phrase for plots and reports.
+    """
+
+    name: str
+    dtype: str
+    units: str
+    long_name: str
+
+
+STEP_COLUMNS: dict[str, StepColumn] = {
+    column.name: column
+    for column in (
+        StepColumn("step_kind", "int8", "1", "what the step is"),
+        StepColumn("step_time", "float64", "s", "process time"),
+        StepColumn("step_height", "float32", "mm", "top of the part above the plate; NaN if not known"),
+        StepColumn("step_group", "int32", "1", "layer groups deposited so far"),
+        StepColumn("step_number", "int32", "1", "number of the result as its source counts them"),
+        StepColumn("step_mesh", "int32", "1", "mesh among those of the case, from 0; -1 if the step is missing"),
+        StepColumn("step_fault", "string", "1", "why the step is missing; empty if it is there"),
+    )
+}
+
+
+def history_variables(fields: Sequence[str]) -> tuple[str, ...]:
+    """Names of the stored variables that make up a history of some simulated fields."""
+    return tuple(HISTORY_PREFIX + name for name in ("points", "cells", *fields))
+
+
 def component_names(variable: Variable) -> tuple[str, ...]:
     """Names of the components of a nodal variable, for example ``("x", "y", "z")``; ``()`` for others."""
     names = {_XYZ: ("x", "y", "z"), _TENSOR: TENSOR_COMPONENTS, _AXES: AXIS_DIRECTIONS}
@@ -171,7 +263,7 @@ def field_names(*, include_optional: bool) -> tuple[str, ...]:
     return tuple(
         name
         for name, variable in VARIABLES.items()
-        if name not in (*MESH_VARIABLES, *FEATURE_VARIABLES) and (include_optional or not variable.optional)
+        if _is_field(name) and (include_optional or not variable.optional)
     )
 
 

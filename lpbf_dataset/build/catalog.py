@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lpbf_dataset.build.extraction import CaseRecord
+from lpbf_dataset.build.history import faults
 from lpbf_dataset.build.identity import as_text
 from lpbf_dataset.curation.rules import first_violation
 from lpbf_dataset.schema import STATISTICS
@@ -35,7 +36,8 @@ TEXTS = (
     "failure",
 )
 """Text columns: ``rule`` names the rule that rejected the case, ``failure`` why it could not be used, and
-``reason`` tells either in words.  A case without ``content_hash`` could not be read: its statistics are not
+``reason`` tells either in words, or which steps of
+a case that was kept are missing.  A case without ``content_hash`` could not be read: its statistics are not
 known."""
 
 NOT_STORED = CaseError(
@@ -81,7 +83,11 @@ def _row(identity: CaseIdentity, outcome: CaseRecord | CaseError, rules: Sequenc
     if violation := first_violation(outcome.statistics, rules):
         rule, value = violation
         return row | {"status": "rejected", "rule": str(rule), "value": value, "reason": str(violation)}
-    return row | (_failed(NOT_STORED) if outcome.rows is None else {"status": "kept"})
+    return row | (_failed(NOT_STORED) if outcome.rows is None else _kept(outcome))
+
+
+def _kept(record: CaseRecord) -> dict[str, str]:
+    return {"status": "kept", "reason": "; ".join(faults(record.history)) if record.history else ""}
 
 
 def _failed(error: CaseError) -> dict[str, str]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpbf_dataset.build.reading import file_faults, read_case, value_faults
+from lpbf_dataset.build.reading import file_faults, read_case, read_history, value_faults
 from lpbf_dataset.curation.rules import first_violation
 from lpbf_dataset.curation.shape import shape_descriptor
 from lpbf_dataset.sources.base import CaseError, FailureReason
+from lpbf_dataset.step_table import StepTable
 from lpbf_dataset.store.case_rows import SpooledRows, spool_case, spooled_facts
 from lpbf_dataset.store.validate import check_case
 
@@ -40,13 +41,15 @@ class CaseRecord:
     content_hash : str
         Of the files it was read from.
     counts : mapping of str to int
-        Number of nodes, cells and edges.
+        Number of rows along each ragged dimension.
     statistics : mapping of str to float or int
         All of `lpbf_dataset.schema.STATISTICS`.
     descriptor : (k,) float64 ndarray or None
         Its shape; None for a case whose arrays were not kept.
     rows : CaseRows or None
         Its arrays; None where a rule rejected it, be it one of an earlier build.
+    history : StepTable or None
+        Its steps; None where only the final state was asked for, or a rule rejected it.
     """
 
     content_hash: str
@@ -54,6 +57,7 @@ class CaseRecord:
     statistics: Mapping[str, float | int]
     descriptor: NDArray[np.float64] | None = None
     rows: CaseRows | None = None
+    history: StepTable | None = None
 
     def serves(self, rules: Sequence[Rule]) -> bool:
         """Tell whether the case need not be read again: its arrays are there, or the rules reject it."""
@@ -129,9 +133,15 @@ def _extract(task: Task) -> CaseRecord:
     }
     if first_violation(case.statistics, task.rules):
         spool_case(path, {}, facts)
-    else:
-        facts["descriptor"] = _descriptor(case).tolist()
-        spool_case(path, case.variables, facts)
+        return _of_facts(facts, content_hash, path)
+    facts["descriptor"] = _descriptor(case).tolist()
+    variables = dict(case.variables)
+    if task.extraction.steps == "all":
+        table, of_history = read_history(task.raw, task.extraction)
+        facts["history"] = table.to_json()
+        facts["counts"] |= table.counts
+        variables |= of_history
+    spool_case(path, variables, facts)
     return _of_facts(facts, content_hash, path)
 
 
@@ -169,4 +179,5 @@ def _of_facts(facts: Mapping[str, Any], content_hash: str, path: Path) -> CaseRe
         facts["statistics"],
         np.array(facts["descriptor"]) if kept else None,
         SpooledRows(path) if kept else None,
+        StepTable.from_json(facts["history"]) if "history" in facts else None,
     )

@@ -23,6 +23,9 @@ class BuildOptions:
     fields : {"basic", "all"}
         Displacement, von Mises stress and temperature, or besides these every nodal field that all
         cases have.
+    steps : {"final", "all"}
+        The state after plate removal alone, or also the history: the states after every step of the build,
+        each on its own mesh.
     rules : str
         Cases to keep: "published" for the published selection, "two_sided" for the same with a lower bound
         on the displacement too, "none" for every case that can be read, or a YAML file of bounds.
@@ -47,6 +50,7 @@ class BuildOptions:
     """
 
     fields: Literal["basic", "all"] = "basic"
+    steps: Literal["final", "all"] = "final"
     rules: str = "published"
     split: SplitMethod = "design"
     split_file: str = ""

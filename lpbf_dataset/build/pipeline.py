@@ -66,7 +66,7 @@ def build_store(
     dry_run: bool = False,
     simulation: PartSetup | None = None,
 ) -> BuildResult:
-    """Build a store from the final states of every case of the sources.
+    """Build a store from the final states of every case of the sources, or from all of their states.
 
     A case that cannot be read, or that a rule rejects, is listed in the catalog and left out.  Cases that
     were read are laid ready beside the target: a build that was interrupted at any moment goes on where it
@@ -116,7 +116,7 @@ def build_store(
     found = [raw for source in sources for raw in source.cases()]
     basic = options.fields == "basic"
     fields = field_names(include_optional=False) if basic else common_fields(found, engine)
-    extraction = Extraction(fields, options.sdf_surface)
+    extraction = Extraction(fields, options.sdf_surface, steps=options.steps)
     for source in sources:
         if isinstance(source, StoreSource):
             source.check(extraction)
@@ -158,6 +158,7 @@ def _write(
         selection.catalog,
         attributes,
         engine=engine,
+        history=extraction.history_variables,
     )
     write_documents(folder, selection.leakage, rules, options, thumbnail)
     write_manifest(folder)

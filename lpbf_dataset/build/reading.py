@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from lpbf_dataset.build.history import lay_out_history
 from lpbf_dataset.case import Case
 from lpbf_dataset.curation.statistics import case_statistics
 from lpbf_dataset.features import SdfSurface, geometry_features, mesh_surface
 from lpbf_dataset.mesh import unique_edges
-from lpbf_dataset.schema import FEATURE_VARIABLES
+from lpbf_dataset.schema import FEATURE_VARIABLES, history_variables
 from lpbf_dataset.sources.base import CaseError, FailureReason
 from lpbf_dataset.store.layout import StoreError
-from lpbf_dataset.store.validate import check_rows
+from lpbf_dataset.store.validate import check_history, check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from lpbf_dataset.build.stored import StoredCase
     from lpbf_dataset.sources.base import RawCase, Step, Surface
+    from lpbf_dataset.step_table import StepTable
 
 EXTRACTION_VERSION = 1
 """Raised when the same case would be read into other arrays or statistics, so that none is taken over."""
@@ -40,24 +42,34 @@ class Extraction:
         Surface to which the distances are taken.
     version : int
         That of the program text.
+    steps : {"final", "all"}
+        The final state alone, or also the history.
     """
 
     fields: tuple[str, ...]
     sdf_surface: SdfSurface = "mesh"
     version: int = EXTRACTION_VERSION
+    steps: Literal["final", "all"] = "final"
 
     @property
     def variables(self) -> tuple[str, ...]:
         """Nodal variables besides the mesh: fields and features."""
         return (*self.fields, *FEATURE_VARIABLES)
 
+    @property
+    def history_variables(self) -> tuple[str, ...]:
+        """Variables of the history; none if it is left out."""
+        return history_variables(self.fields) if self.steps == "all" else ()
+
     def __str__(self) -> str:
-        return f"{', '.join(self.fields)}; distances to the {self.sdf_surface} (version {self.version})"
+        fields = f"{', '.join(self.fields)} of {self.steps} steps"
+        return f"{fields}; distances to the {self.sdf_surface} (version {self.version})"
 
     def covers(self, wanted: Extraction) -> bool:
         """Tell whether what was made so serves where something else is wanted."""
         alike = (self.sdf_surface, self.version) == (wanted.sdf_surface, wanted.version)
-        return alike and set(wanted.fields) <= set(self.fields)
+        enough_steps = self.steps == "all" or wanted.steps == "final"
+        return alike and enough_steps and set(wanted.fields) <= set(self.fields)
 
 
 def read_case(raw: RawCase, extraction: Extraction) -> Case:
@@ -92,6 +104,37 @@ def read_case(raw: RawCase, extraction: Extraction) -> Case:
     }
     statistics = case_statistics(variables, part, surface)
     return Case(raw.case_id, raw.design_id, raw.source, variables, statistics=statistics)
+
+
+def read_history(
+    raw: RawCase, extraction: Extraction
+) -> tuple[StepTable, dict[str, NDArray[np.generic]]]:
+    """Read the states of one case over its build.
+
+    Parameters
+    ----------
+    raw : RawCase
+        The case as its source holds it.
+    extraction : Extraction
+        What to read.
+
+    Returns
+    -------
+    table : StepTable
+        What is known of each step; of no steps where there is but a final state.
+    variables : dict of str to ndarray
+        By the names of `Extraction.history_variables`.
+
+    Raises
+    ------
+    CaseError
+        If no step can be read, or values cannot be stored.
+    """
+    with file_faults(raw):
+        table, variables = lay_out_history(raw.history(extraction.fields), extraction.fields)
+    with value_faults():
+        check_history(raw.case_id, table, variables)
+    return table, variables
 
 
 def _read(raw: RawCase, extraction: Extraction) -> tuple[Step, Surface | None]:

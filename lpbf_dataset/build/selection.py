@@ -9,13 +9,14 @@ import numpy as np
 
 from lpbf_dataset.build.catalog import summary, with_splits
 from lpbf_dataset.build.extraction import CaseRecord
+from lpbf_dataset.build.history import faults
 from lpbf_dataset.build.options import BuildError
 from lpbf_dataset.curation.leakage import find_leakage
 from lpbf_dataset.curation.splits import read_split_file, split_cases
 from lpbf_dataset.store.tables import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -116,7 +117,11 @@ def select(
         splits,
         with_splits(catalog, splits),
         leakage,
-        leakage.warnings() + (_unlisted(members, listed) if options.split == "official" else []),
+        [
+            *leakage.warnings(),
+            *(_unlisted(members, listed) if options.split == "official" else ()),
+            *(_missing_steps(members) if options.steps == "all" else ()),
+        ],
     )
 
 
@@ -130,6 +135,7 @@ def _members(outcomes: Sequence[Outcome], splits: Mapping[str, Split]) -> list[M
             record.rows,
             record.statistics,
             record.descriptor,
+            record.history,
         )
         for identity, record in outcomes
         if isinstance(record, CaseRecord) and identity.case_id in splits and record.rows is not None
@@ -145,6 +151,16 @@ def _unlisted(members: Sequence[Member], listed: Mapping[str, Split]) -> list[st
     if missing := [member.case_id for member in members if member.case_id not in listed]:
         return [f"{len(missing)} cases are in no split of the list, so in train, first {missing[0]}"]
     return []
+
+
+def _missing_steps(members: Sequence[Member]) -> Iterator[str]:
+    histories = {member.case_id: member.history for member in members if member.history}
+    if without := [member.case_id for member in members if member.case_id not in histories]:
+        yield (
+            f"{len(without)} cases have no history, as their source has final states alone, first {without[0]}"
+        )
+    for case_id, table in histories.items():
+        yield from (f"case {case_id}: {fault}" for fault in faults(table))
 
 
 def _outcome(catalog: pd.DataFrame) -> str:

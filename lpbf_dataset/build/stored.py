@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lpbf_dataset.build.extraction import CaseRecord
 from lpbf_dataset.build.reading import Extraction
-from lpbf_dataset.schema import RAGGED_DIMS, STATISTICS, field_names
+from lpbf_dataset.schema import STATISTICS, field_names
 from lpbf_dataset.sources.base import CaseError, FailureReason, SourceError
 from lpbf_dataset.store.case_rows import StoredRows
 from lpbf_dataset.store.layout import StoreError
@@ -19,8 +19,6 @@ from lpbf_dataset.store.reader import open_dataset
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from os import PathLike
-
-    import pandas as pd
 
     from lpbf_dataset.schema import RaggedDim, Split
     from lpbf_dataset.store.reader import Dataset
@@ -178,10 +176,15 @@ def _extraction(store: Dataset) -> Extraction | None:
     """Tell how a store was made, if it says so and was made by `build_store`."""
     try:
         made = store.attributes["build"]["extraction"]
-        extraction = Extraction(tuple(made["fields"]), made["sdf_surface"], made["version"])
+        # Stores of final states alone did not always say so.
+        steps = made.get("steps", "final")
+        extraction = Extraction(tuple(made["fields"]), made["sdf_surface"], made["version"], steps)
     except (KeyError, TypeError):
         return None
-    return extraction if set(extraction.variables) <= set(store.variables) else None
+    is_whole = set(extraction.variables) <= set(store.variables)
+    if extraction.steps == "all":
+        is_whole &= set(extraction.fields) <= set(store.history_fields)
+    return extraction if is_whole else None
 
 
 def _records(store: Dataset) -> dict[str, CaseRecord]:
@@ -194,8 +197,9 @@ def _records(store: Dataset) -> dict[str, CaseRecord]:
         case_id = str(entry["case_id"])
         counts, stored = rows.get(case_id, ({}, None))
         statistics = {name: entry[name] for name in STATISTICS}
+        history = store.step_table(case_id) if store.has_history and stored else None
         records[case_id] = CaseRecord(
-            str(entry["content_hash"]), counts, statistics, descriptors.get(case_id), stored
+            str(entry["content_hash"]), counts, statistics, descriptors.get(case_id), stored, history
         )
     return records
 
@@ -204,11 +208,10 @@ def _rows(store: Dataset) -> dict[str, tuple[dict[RaggedDim, int], StoredRows]]:
     """Return counts and rows of each case in the store."""
     location = Path(store.location)
     stamp = (location / "zarr.json").stat().st_mtime_ns
-    table: pd.DataFrame = store.case_table
-    return {
-        str(case_id): (
-            {dim: int(row[f"{dim}_count"]) for dim in RAGGED_DIMS},
-            StoredRows(location, stamp, {dim: int(row[f"{dim}_offset"]) for dim in RAGGED_DIMS}),
-        )
-        for case_id, row in table.iterrows()
-    }
+    rows = {}
+    for case_id in store.case_ids:
+        ranges = store.row_ranges(case_id)
+        counts = {dim: part.stop - part.start for dim, part in ranges.items()}
+        offsets = {dim: part.start for dim, part in ranges.items()}
+        rows[case_id] = counts, StoredRows(location, stamp, offsets)
+    return rows

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from lpbf_dataset.schema import StepKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
 UNKNOWN_SOURCE = "unknown"
 """Source of a case whose files do not tell."""
-
-StepKind = Literal["deposited", "dwelt", "cooled", "removed", "cut"]
 
 MAX_DETAIL_LENGTH = 500
 """Longest message of a `CaseError`, in characters; room for two long paths."""
@@ -132,6 +132,28 @@ class Step:
 
 
 @dataclass(frozen=True)
+class DamagedStep:
+    """A step whose state cannot be read.
+
+    Parameters
+    ----------
+    number : int
+        Number of the result as the source counts them.
+    kind : {"deposited", "dwelt", "cooled", "removed", "cut"}
+        What the step is.
+    time : float
+        Process time in seconds.
+    error : CaseError
+        What is wrong with its files.
+    """
+
+    number: int
+    kind: StepKind
+    time: float
+    error: CaseError
+
+
+@dataclass(frozen=True)
 class Surface:
     """The triangulated surface of a part, as designed.
 
@@ -177,6 +199,12 @@ class RawCase(Protocol):
 
     def final_step(self, fields: Collection[str] | None = None) -> Step:
         """Read the state after plate removal alone.  Raises `CaseError`."""
+
+    def history(self, fields: Collection[str] | None = None) -> Iterator[Step | DamagedStep]:
+        """Read the steps one after another; none where there is but a final state.
+
+        A step whose files are damaged does not keep the others from being read.  Raises `CaseError`.
+        """
 
     def surface(self) -> Surface | None:
         """Read the part surface, or None where the case has none.  Raises `CaseError`."""

@@ -10,9 +10,10 @@ from zarr.errors import ZarrUserWarning
 
 import lpbf_dataset
 from lpbf_dataset.engine import SerialEngine, TaskError
-from lpbf_dataset.schema import LAYOUT, LAYOUT_VERSION, MESH_VARIABLES, SPLITS, VARIABLES
+from lpbf_dataset.schema import LAYOUT, LAYOUT_VERSION, MESH_VARIABLES, SPLITS, STORED_VARIABLES
 from lpbf_dataset.store.layout import Encoding, StoreError
 from lpbf_dataset.store.shards import create_array, plan_shards, write_shard
+from lpbf_dataset.store.step_tables import write_step_tables
 from lpbf_dataset.store.tables import Member, write_case_table, write_catalog
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def assemble(
     attributes: Mapping[str, Any],
     encoding: Encoding | None = None,
     engine: Engine | None = None,
+    history: Sequence[str] = (),
 ) -> None:
     """Write a store into an empty folder.
 
@@ -55,6 +57,8 @@ def assemble(
         Chunks, shards and codec.
     engine : Engine, optional
         Writes the shards; by default this process.
+    history : sequence of str, optional
+        Variables of the history, see `lpbf_dataset.schema.history_variables`; none to leave it out.
 
     Raises
     ------
@@ -69,10 +73,12 @@ def assemble(
                 f"it needs one of {', '.join(SPLITS)}"
             )
     group = zarr.create_group(folder)
-    names = (*MESH_VARIABLES, *fields)
+    names = (*MESH_VARIABLES, *fields, *history)
     training = [splits[member.case_id] == "train" for member in members]
     moments = write_variables(folder, group, names, members, training, encoding, engine)
     write_case_table(group, members, splits)
+    if history:
+        write_step_tables(group, members)
     write_catalog(group, catalog)
     group.attrs.update(
         {
@@ -127,7 +133,7 @@ def write_variables(
     encoding = encoding or Encoding()
     shards = []
     for name in names:
-        variable = VARIABLES[name]
+        variable = STORED_VARIABLES[name]
         counts = [member.counts[variable.dim] for member in members]
         create_array(group, variable, sum(counts), encoding)
         of_node = variable.dim == "node"

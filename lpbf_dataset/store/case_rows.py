@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from lpbf_dataset.schema import VARIABLES
+from lpbf_dataset.schema import STORED_VARIABLES
 from lpbf_dataset.store.layout import StoreError
 from lpbf_dataset.store.ragged_reader import RaggedReader
 
@@ -75,7 +75,7 @@ class StoredRows:
 
     def read(self, name: str, start: int, stop: int) -> NDArray[np.generic]:
         """Read rows `start` to `stop` of a variable.  Raises `StoreError`."""
-        first = self.offsets[VARIABLES[name].dim]
+        first = self.offsets[STORED_VARIABLES[name].dim]
         return _reader(self.store, self.stamp).read({name: slice(first + start, first + stop)})[name]
 
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lpbf_dataset.schema import RAGGED_DIMS, STATISTICS, component_names
+from lpbf_dataset.schema import (
+    HISTORY_DIMS,
+    RAGGED_DIMS,
+    STATISTICS,
+    STEP_COLUMNS,
+    STEP_KINDS,
+    component_names,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -32,6 +39,9 @@ CASE_TEXTS = {
     "split": "train, val or test",
 }
 """Text variables of the case table, with their long names."""
+
+HISTORY_MARK = "step_count"
+"""The array by which a store with a history is told from one of final states."""
 
 
 class StoreError(ValueError):
@@ -90,9 +100,62 @@ def table_attributes() -> dict[str, dict[str, Any]]:
         name: {"units": "1", "long_name": long_name} for name, long_name in CASE_TEXTS.items()
     }
     for dim in RAGGED_DIMS:
-        table[f"{dim}_count"] = {"units": "1", "long_name": f"number of {dim}s", "sample_dimension": dim}
+        table[f"{dim}_count"] = _count_attributes(dim)
     for dim in RAGGED_DIMS:
-        table[f"{dim}_offset"] = {"units": "1", "long_name": f"first {dim} of the case"}
+        table[f"{dim}_offset"] = _offset_attributes(dim, CASE_DIM)
     for name, statistic in STATISTICS.items():
         table[STATISTIC_PREFIX + name] = {"units": statistic.units, "long_name": statistic.long_name}
     return table
+
+
+@dataclass(frozen=True)
+class HistoryColumn:
+    """A column of the tables of a history.
+
+    Parameters
+    ----------
+    dim : {"case", "step", "mesh"}
+        Along what it lies.
+    dtype : str
+        NumPy dtype name, or "string".
+    attributes : dict of str to JSON values
+        Of its array.
+    """
+
+    dim: str
+    dtype: str
+    attributes: dict[str, Any]
+
+
+def history_columns() -> dict[str, HistoryColumn]:
+    """Columns that a store with a history has, by name and in order."""
+    columns: dict[str, HistoryColumn] = {}
+    for dim, parent in HISTORY_DIMS.items():
+        columns[f"{dim}_count"] = HistoryColumn(parent, "int64", _count_attributes(dim))
+        columns[f"{dim}_offset"] = HistoryColumn(parent, "int64", _offset_attributes(dim, parent))
+    for name, column in STEP_COLUMNS.items():
+        attributes: dict[str, Any] = {"units": column.units, "long_name": column.long_name}
+        if name == "step_kind":
+            # As the CF conventions, section 3.5, write an enumeration.
+            attributes |= {
+                "flag_values": list(range(len(STEP_KINDS))),
+                "flag_meanings": " ".join(STEP_KINDS),
+            }
+        columns[name] = HistoryColumn("step", column.dtype, attributes)
+    return columns
+
+
+def _count_attributes(dim: str) -> dict[str, Any]:
+    return {"units": "1", "long_name": f"number of {_plural(_words(dim))}", "sample_dimension": dim}
+
+
+def _offset_attributes(dim: str, parent: str) -> dict[str, Any]:
+    return {"units": "1", "long_name": f"first {_words(dim)} of the {parent}"}
+
+
+def _plural(word: str) -> str:
+    return f"{word}es" if word.endswith("sh") else f"{word}s"
+
+
+def _words(dim: str) -> str:
+    return dim.rpartition("_")[2]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import operator
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 from urllib.parse import urlsplit
@@ -15,23 +17,32 @@ import zarr
 
 from lpbf_dataset.case import Case
 from lpbf_dataset.schema import (
+    HISTORY_PREFIX,
+    HISTORY_VARIABLES,
     LAYOUT,
     LAYOUT_VERSION,
     MESH_VARIABLES,
+    RAGGED_DIMS,
     SPLITS,
     STATISTICS,
     VARIABLES,
+    history_variables,
 )
+from lpbf_dataset.steps import Steps
 from lpbf_dataset.store.filesystem import reporting
 from lpbf_dataset.store.layout import (
+    CASE_DIM,
     CASE_TEXTS,
+    HISTORY_MARK,
     SHAPE_DESCRIPTOR,
     STATISTIC_PREFIX,
     StoreError,
+    history_columns,
     table_attributes,
 )
 from lpbf_dataset.store.moments import Moments
 from lpbf_dataset.store.ragged_reader import RaggedReader
+from lpbf_dataset.store.step_tables import StepTables
 from lpbf_dataset.store.tables import read_catalog, read_columns
 
 if TYPE_CHECKING:
@@ -42,7 +53,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from lpbf_dataset.schema import Split
+    from lpbf_dataset.schema import RaggedDim, Split
+    from lpbf_dataset.step_table import StepTable
 
 
 def open_dataset(path: str | PathLike[str]) -> Dataset:
@@ -80,14 +92,21 @@ def open_dataset(path: str | PathLike[str]) -> Dataset:
     arrays = dict(group.arrays())
     # A statistic may be younger than the store.
     required = [name for name in table_attributes() if name.removeprefix(STATISTIC_PREFIX) not in STATISTICS]
-    if missing := [name for name in (*required, *MESH_VARIABLES) if name not in arrays]:
+    required += MESH_VARIABLES
+    if HISTORY_MARK in arrays:
+        required += [*history_columns(), *history_variables(())]
+    if missing := [name for name in required if name not in arrays]:
         raise StoreError(f"{location} is damaged, copy or build it again: it has no array {missing[0]!r}")
+    has_history = HISTORY_MARK in arrays
+    of_case = [name for name, column in history_columns().items() if column.dim == CASE_DIM]
+    columns = [*table_attributes(), *(of_case if has_history else ())]
     with reporting(f"cannot read {location}"):
-        table = read_columns(group, [name for name in table_attributes() if name in arrays])
+        table = read_columns(group, [name for name in columns if name in arrays])
     variables = tuple(name for name in VARIABLES if name in arrays)
     for name in variables:
         _check_extent(location, name, arrays[name].shape[0], table)
-    store = _Store(location, attributes, table, variables)
+    lengths = {name: arrays[name].shape[0] for name in HISTORY_VARIABLES if name in arrays}
+    store = _Store(location, attributes, table, variables, lengths if has_history else {})
     return Dataset(store, np.arange(len(table["case_id"])))
 
 
@@ -138,32 +157,94 @@ class _Store:
         attributes: dict[str, Any],
         table: Mapping[str, NDArray[Any]],
         variables: tuple[str, ...],
+        history_lengths: Mapping[str, int],
     ) -> None:
         self.location = location
         self.attributes = attributes
         self.table = table
         self.variables = variables
+        self.history_lengths = history_lengths
+        """Rows of each variable of the history; empty for a store without one."""
         self.reader = RaggedReader(location)
         self.row_of = {case_id: row for row, case_id in enumerate(table["case_id"])}
 
+    def row_ranges(self, row: int) -> dict[RaggedDim, slice]:
+        """Rows of the final state of a case along each ragged dimension."""
+        starts = {dim: int(self.table[f"{dim}_offset"][row]) for dim in RAGGED_DIMS}
+        return {dim: slice(start, start + int(self.table[f"{dim}_count"][row])) for dim, start in starts.items()}
+
     def read_case(self, row: int, names: Sequence[str]) -> Case:
         table = self.table
+        ranges = self.row_ranges(row)
         rows = {}
         for name in names:
             if name not in self.variables:
                 raise StoreError(
                     f"{self.location} has no variable {name!r}; it has {', '.join(self.variables)}"
                 )
-            dim = VARIABLES[name].dim
-            start = int(table[f"{dim}_offset"][row])
-            rows[name] = slice(start, start + int(table[f"{dim}_count"][row]))
+            rows[name] = ranges[VARIABLES[name].dim]
         texts = {name: table[name][row] for name in CASE_TEXTS}
         statistics = {
             name: table[STATISTIC_PREFIX + name][row].item()
             for name in STATISTICS
             if STATISTIC_PREFIX + name in table
         }
-        return Case(**texts, variables=self.reader.read(rows), statistics=statistics)
+        case = Case(**texts, variables=self.reader.read(rows), statistics=statistics)
+        if not self.history_lengths or not table["step_count"][row]:
+            return case
+        return replace(case, steps=Steps(case, _StoredHistory(self, row)))
+
+    @cached_property
+    def step_tables(self) -> StepTables:
+        with reporting(f"cannot read {self.location}"):
+            columns = read_columns(_open_group(self.location), list(history_columns()))
+        try:
+            tables = StepTables(columns)
+            for name, length in self.history_lengths.items():
+                dim = HISTORY_VARIABLES[name].dim
+                if tables.length(dim) != length:
+                    raise ValueError(f"{dim}_count and {name} disagree")
+        except ValueError as error:
+            raise StoreError(f"{self.location} is damaged, copy or build it again: {error}") from error
+        return tables
+
+
+class _StoredHistory:
+    """History of one case of a store."""
+
+    def __init__(self, store: _Store, row: int) -> None:
+        self._store = store
+        self._row = row
+
+    def __len__(self) -> int:
+        return int(self._store.table["step_count"][self._row])
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return _history_fields(self._store)
+
+    @property
+    def table(self) -> StepTable:
+        return self._store.step_tables.table(self._row)
+
+    @cached_property
+    def _offsets(self) -> dict[RaggedDim, int]:
+        return self._store.step_tables.offsets(self._row)
+
+    def read(self, rows: Mapping[str, slice]) -> dict[str, NDArray[np.generic]]:
+        first = {name: self._offsets[HISTORY_VARIABLES[name].dim] for name in rows}
+        moved = {
+            name: slice(first[name] + part.start, first[name] + part.stop) for name, part in rows.items()
+        }
+        return self._store.reader.read(moved)
+
+
+def _history_fields(store: _Store) -> tuple[str, ...]:
+    return tuple(
+        name.removeprefix(HISTORY_PREFIX)
+        for name in store.history_lengths
+        if HISTORY_VARIABLES[name].dim == "step_node"
+    )
 
 
 class Dataset:
@@ -231,6 +312,60 @@ class Dataset:
     def variables(self) -> tuple[str, ...]:
         """Names of the variables of each case, of `lpbf_dataset.schema.VARIABLES`."""
         return self._store.variables
+
+    @property
+    def has_history(self) -> bool:
+        """Whether the store holds the states of its cases over the build, see `lpbf_dataset.Case.steps`."""
+        return bool(self._store.history_lengths)
+
+    @property
+    def history_fields(self) -> tuple[str, ...]:
+        """Simulated fields of each step of a history, of `lpbf_dataset.schema.VARIABLES`."""
+        return _history_fields(self._store)
+
+    def step_table(self, key: SupportsIndex | str) -> StepTable:
+        """Tell what is known of each step of a case, without reading their states.
+
+        Parameters
+        ----------
+        key : int or str
+            Position in this view, or case id.
+
+        Raises
+        ------
+        IndexError, KeyError
+            If there is no such case in this view.
+        StoreError
+            If the store holds no history, or is damaged.
+        """
+        if not self.has_history:
+            raise StoreError(
+                f"{self.location} holds final states alone; build it with lpbf-build --steps all"
+            )
+        return self._store.step_tables.table(self._row(key))
+
+    def row_ranges(self, key: SupportsIndex | str) -> dict[RaggedDim, slice]:
+        """Where the rows of a case lie along each ragged dimension of the store.
+
+        Parameters
+        ----------
+        key : int or str
+            Position in this view, or case id.
+
+        Raises
+        ------
+        IndexError, KeyError
+            If there is no such case in this view.
+        StoreError
+            If the store is damaged.
+        """
+        row = self._row(key)
+        ranges = self._store.row_ranges(row)
+        if self.has_history:
+            tables = self._store.step_tables
+            counts = tables.table(row).counts
+            ranges |= {dim: slice(start, start + counts[dim]) for dim, start in tables.offsets(row).items()}
+        return ranges
 
     @property
     def case_ids(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from lpbf_dataset.schema import VARIABLES
+from lpbf_dataset.schema import STORED_VARIABLES
 from lpbf_dataset.store.layout import StoreError, fill_value, variable_attributes
 from lpbf_dataset.store.moments import Moments
 
@@ -141,7 +141,7 @@ def write_shard(shard: Shard) -> Moments | None:
     StoreError
         If rows cannot be read, or the file not be written, for example on a full disk.
     """
-    variable = VARIABLES[shard.name]
+    variable = STORED_VARIABLES[shard.name]
     count = sum(piece.stop - piece.start for piece in shard.pieces)
     buffer = np.empty((count, *variable.row_shape), variable.dtype)
     moments: Moments | None = None

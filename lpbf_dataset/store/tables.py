@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lpbf_dataset.schema import RaggedDim
+    from lpbf_dataset.step_table import StepTable
     from lpbf_dataset.store.case_rows import CaseRows
 
 
@@ -41,13 +42,15 @@ class Member:
     case_id, design_id, source : str
         As in `lpbf_dataset.Case`.
     counts : mapping of str to int
-        Number of nodes, cells and edges.
+        Number of rows along each ragged dimension.
     rows : CaseRows
         Its arrays.
     statistics : mapping of str to float or int
         Those known.
     descriptor : (k,) float ndarray, optional
         Its shape in numbers, see `lpbf_dataset.curation.shape`.
+    history : StepTable, optional
+        Its steps, if they are stored.
     """
 
     case_id: str
@@ -57,6 +60,7 @@ class Member:
     rows: CaseRows
     statistics: Mapping[str, float | int] = field(default_factory=dict)
     descriptor: NDArray[np.floating] | None = None
+    history: StepTable | None = None
 
 
 def write_case_table(group: zarr.Group, members: Sequence[Member], splits: Mapping[str, str]) -> None:
@@ -86,7 +90,7 @@ def write_case_table(group: zarr.Group, members: Sequence[Member], splits: Mappi
         values = [member.statistics.get(name, unknown) for member in members]
         columns[STATISTIC_PREFIX + name] = np.array(values, dtype=statistic.dtype)
     for name, attributes in table_attributes().items():
-        _write_column(group, name, columns[name], CASE_DIM, attributes)
+        write_column(group, name, columns[name], CASE_DIM, attributes)
     descriptors = [member.descriptor for member in members if member.descriptor is not None]
     if members and len(descriptors) == len(members):
         group.create_array(
@@ -121,7 +125,7 @@ def write_catalog(group: zarr.Group, catalog: pd.DataFrame) -> None:
         attributes: dict[str, Any] = {}
         if name in STATISTICS:
             attributes = {"units": STATISTICS[name].units, "long_name": STATISTICS[name].long_name}
-        _write_column(subgroup, name, _column_values(catalog[name]), CATALOG_DIM, attributes)
+        write_column(subgroup, name, _column_values(catalog[name]), CATALOG_DIM, attributes)
 
 
 def read_catalog(group: zarr.Group) -> pd.DataFrame:
@@ -164,9 +168,10 @@ def _text(values: Sequence[str]) -> NDArray[np.generic]:
     return np.array(values, dtype=object)
 
 
-def _write_column(
+def write_column(
     group: zarr.Group, name: str, values: NDArray[np.generic], dim: str, attributes: Mapping[str, Any]
 ) -> None:
+    """Write one array of a table, text as objects, in one chunk."""
     is_text = values.dtype.kind == "O"
     array = group.create_array(
         name,

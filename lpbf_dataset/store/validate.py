@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpbf_dataset.schema import MESH_VARIABLES, STATISTICS, VARIABLES
+from lpbf_dataset.schema import HISTORY_PREFIX, MESH_VARIABLES, STATISTICS, STORED_VARIABLES
 from lpbf_dataset.store.layout import StoreError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from lpbf_dataset.case import Case
     from lpbf_dataset.schema import RaggedDim
+    from lpbf_dataset.step_table import StepTable
 
 
 def check_case(case: Case, fields: Sequence[str]) -> dict[RaggedDim, int]:
@@ -82,9 +83,53 @@ def check_rows(
             raise StoreError(f"case {case_id!r}, variable {name!r}: {problem}")
 
 
+def check_history(case_id: str, table: StepTable, variables: Mapping[str, NDArray[np.generic]]) -> None:
+    """Check the history of a case.
+
+    Parameters
+    ----------
+    case_id : str
+        For the message.
+    table : StepTable
+        Its steps.
+    variables : mapping of str to ndarray
+        By the names of `lpbf_dataset.schema.HISTORY_VARIABLES`.
+
+    Raises
+    ------
+    StoreError
+        Naming the case and the variable, if something is wrong.
+    """
+    counts = table.counts
+    for name, values in variables.items():
+        problem = _array_problem(name, values, counts)
+        if name == HISTORY_PREFIX + "cells" and not problem:
+            problem = history_cells_problem(values, table.mesh_node_count, table.mesh_cell_count)
+        if problem:
+            raise StoreError(f"case {case_id!r}, variable {name!r}: {problem}")
+
+
+def history_cells_problem(
+    cells: NDArray[Any], node_count: NDArray[np.int64], cell_count: NDArray[np.int64]
+) -> str | None:
+    """Say what is wrong with the connectivity of the meshes of a history, if anything.
+
+    Parameters
+    ----------
+    cells : (sum of cell_count, 8) integer ndarray
+        Nodes of each hexahedron, from 0 in each mesh.
+    node_count, cell_count : (m,) int64 ndarray
+        Nodes and cells of each mesh.
+    """
+    for mesh, (nodes, stop) in enumerate(zip(node_count, np.cumsum(cell_count), strict=True)):
+        if problem := _connectivity_problem("cells", cells[stop - cell_count[mesh] : stop], int(nodes)):
+            return f"mesh {mesh} {problem}"
+    return None
+
+
 def _array_problem(name: str, values: NDArray[np.generic], counts: dict[RaggedDim, int]) -> str | None:
     """Say what is wrong with one array, if anything; note the length of its dimension in `counts`."""
-    variable = VARIABLES[name]
+    variable = STORED_VARIABLES[name]
     if values.dtype != variable.dtype:
         return f"dtype is {values.dtype}, not {variable.dtype}"
     if values.ndim != 1 + len(variable.row_shape) or values.shape[1:] != variable.row_shape:

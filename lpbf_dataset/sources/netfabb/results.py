@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from lpbf_dataset.sources.base import CaseError, FailureReason, Step
+from lpbf_dataset.sources.base import CaseError, DamagedStep, FailureReason, Step
 from lpbf_dataset.sources.ensight import (
     EnsightError,
     Geometry,
@@ -110,6 +110,15 @@ class Results:
                 name: self._field(series, number, geometry) for name, series in self._selected(fields).items()
             },
         )
+
+    def step_if_whole(self, index: int, fields: Collection[str] | None) -> Step | DamagedStep:
+        """Read the state after one step as `step`, or say what is wrong with it."""
+        try:
+            return self.step(index, fields)
+        except CaseError as error:
+            return DamagedStep(
+                self._results.file_numbers[index], self._kind(index), self._results.times[index], error
+            )
 
     @property
     def field_names(self) -> tuple[str, ...]:

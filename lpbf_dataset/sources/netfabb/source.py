@@ -23,7 +23,7 @@ from lpbf_dataset.sources.stl import parse_stl
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from lpbf_dataset.sources.base import Step
+    from lpbf_dataset.sources.base import DamagedStep, Step
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,11 @@ class NetfabbCase:
         """
         results = self._results()
         return [results.step(index, fields) for index in range(results.step_count)]
+
+    def history(self, fields: Collection[str] | None = None) -> Iterator[Step | DamagedStep]:
+        """Read the steps one after another, whole or not; as `steps` otherwise."""
+        results = self._results()
+        return (results.step_if_whole(index, fields) for index in range(results.step_count))
 
     def field_names(self) -> tuple[str, ...]:
         """Names of the fields that there are; raises `CaseError` as `steps`."""

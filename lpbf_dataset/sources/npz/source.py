@@ -94,6 +94,10 @@ class NpzCase:
         """Read the one state that the release has, as `final_step`."""
         return [self.final_step(fields)]
 
+    def history(self, fields: Collection[str] | None = None) -> Iterator[Step]:  # noqa: ARG002
+        """Yield nothing: the release has no other state than the final one."""
+        return iter(())
+
     def final_step(self, fields: Collection[str] | None = None) -> Step:
         """Read the state after plate removal; its time is not stated and so NaN.
 
