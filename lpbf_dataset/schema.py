@@ -235,7 +235,9 @@ STEP_COLUMNS: dict[str, StepColumn] = {
         StepColumn("step_height", "float32", "mm", "top of the part above the plate; NaN if not known"),
         StepColumn("step_group", "int32", "1", "layer groups deposited so far"),
         StepColumn("step_number", "int32", "1", "number of the result as its source counts them"),
-        StepColumn("step_mesh", "int32", "1", "mesh among those of the case, from 0; -1 if the step is missing"),
+        StepColumn(
+            "step_mesh", "int32", "1", "mesh among those of the case, from 0; -1 if the step is missing"
+        ),
         StepColumn("step_fault", "string", "1", "why the step is missing; empty if it is there"),
     )
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 import lpbf_dataset as lpbf
-from lpbf_dataset.schema import SPLITS, STATISTICS, VARIABLES
+from lpbf_dataset.schema import SPLITS, STATISTICS, STORED_VARIABLES, history_variables
 from pipelines.console import run_command
 
 if TYPE_CHECKING:
@@ -27,14 +27,16 @@ def describe(store: Dataset) -> Iterator[str]:
     splits = ", ".join(f"{len(getattr(store, split))} {split}" for split in SPLITS)
     yield f"cases: {len(store)} ({splits})"
     outcome = store.catalog()["status"].value_counts()
+    yield history(store)
     yield "catalog: " + ", ".join(f"{count} {status}" for status, count in outcome.items())
     yield f"licence: {attributes['licence']}"
     yield f"cite: {attributes['citation']}"
 
     yield ""
     yield f"{'variable':<32}{'dims':<14}{'dtype':<9}{'unit':<9}meaning"
-    for name in store.variables:
-        variable = VARIABLES[name]
+    of_history = history_variables(store.history_fields) if store.has_history else ()
+    for name in (*store.variables, *of_history):
+        variable = STORED_VARIABLES[name]
         dims = " x ".join([variable.dim, *map(str, variable.row_shape)])
         yield f"{name:<32}{dims:<14}{variable.dtype:<9}{variable.units:<9}{variable.long_name}"
 
@@ -47,6 +49,17 @@ def describe(store: Dataset) -> Iterator[str]:
         values = table[f"case_{name}"]
         low, mean, high = values.min(), values.mean(), values.max()
         yield f"{name:<24}{statistic.units:<7}{low:>12.5g}{mean:>12.5g}{high:>12.5g}"
+
+
+def history(store: Dataset) -> str:
+    """Tell whether the store holds the states of its cases over the build, and of how many."""
+    if not store.has_history:
+        return "history: none, final states alone (lpbf-build --steps all keeps every step)"
+    tables = [store.step_table(case_id) for case_id in store.case_ids]
+    missing = sum(int(table.is_missing.sum()) for table in tables)
+    steps = sum(map(len, tables)) - missing
+    damaged = f", {missing} {'step' if missing == 1 else 'steps'} missing" if missing else ""
+    return f"history: {steps} steps of {sum(len(table) > 0 for table in tables)} cases{damaged}"
 
 
 def run(arguments: list[str] | None) -> int:

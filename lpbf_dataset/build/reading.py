@@ -106,9 +106,7 @@ def read_case(raw: RawCase, extraction: Extraction) -> Case:
     return Case(raw.case_id, raw.design_id, raw.source, variables, statistics=statistics)
 
 
-def read_history(
-    raw: RawCase, extraction: Extraction
-) -> tuple[StepTable, dict[str, NDArray[np.generic]]]:
+def read_history(raw: RawCase, extraction: Extraction) -> tuple[StepTable, dict[str, NDArray[np.generic]]]:
     """Read the states of one case over its build.
 
     Parameters

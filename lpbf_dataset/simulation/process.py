@@ -18,13 +18,14 @@ from lpbf_dataset.simulation.settings import SimulationSettings
 from lpbf_dataset.simulation.stress import stress_fields
 from lpbf_dataset.simulation.thermal import Thermal
 from lpbf_dataset.simulation.voxels import drop_islands, voxelise
-from lpbf_dataset.sources.base import Step, StepKind
+from lpbf_dataset.sources.base import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+    from lpbf_dataset.schema import StepKind
     from lpbf_dataset.simulation.materials import Material
     from lpbf_dataset.simulation.plate import Region
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from lpbf_dataset.schema import StepKind
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from lpbf_dataset.schema import StepKind
 
 UNKNOWN_SOURCE = "unknown"
 """Source of a case whose files do not tell."""

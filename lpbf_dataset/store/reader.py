@@ -171,7 +171,9 @@ class _Store:
     def row_ranges(self, row: int) -> dict[RaggedDim, slice]:
         """Rows of the final state of a case along each ragged dimension."""
         starts = {dim: int(self.table[f"{dim}_offset"][row]) for dim in RAGGED_DIMS}
-        return {dim: slice(start, start + int(self.table[f"{dim}_count"][row])) for dim, start in starts.items()}
+        return {
+            dim: slice(start, start + int(self.table[f"{dim}_count"][row])) for dim, start in starts.items()
+        }
 
     def read_case(self, row: int, names: Sequence[str]) -> Case:
         table = self.table
@@ -199,14 +201,9 @@ class _Store:
         with reporting(f"cannot read {self.location}"):
             columns = read_columns(_open_group(self.location), list(history_columns()))
         try:
-            tables = StepTables(columns)
-            for name, length in self.history_lengths.items():
-                dim = HISTORY_VARIABLES[name].dim
-                if tables.length(dim) != length:
-                    raise ValueError(f"{dim}_count and {name} disagree")
+            return StepTables(columns, self.history_lengths)
         except ValueError as error:
             raise StoreError(f"{self.location} is damaged, copy or build it again: {error}") from error
-        return tables
 
 
 class _StoredHistory:

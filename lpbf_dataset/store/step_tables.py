@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpbf_dataset.schema import HISTORY_DIMS, STEP_COLUMNS
+from lpbf_dataset.schema import HISTORY_DIMS, HISTORY_VARIABLES, STEP_COLUMNS
 from lpbf_dataset.step_table import StepTable
 from lpbf_dataset.store.layout import history_columns
 from lpbf_dataset.store.tables import write_column
@@ -60,6 +60,8 @@ class StepTables:
     ----------
     columns : mapping of str to ndarray
         Those of `lpbf_dataset.store.layout.history_columns`.
+    lengths : mapping of str to int
+        Rows of the variables of the histories.
 
     Raises
     ------
@@ -67,7 +69,7 @@ class StepTables:
         Naming the columns that do not lie end to end.
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, lengths: Mapping[str, int]) -> None:
         for dim in HISTORY_DIMS:
             counts, offsets = columns[f"{dim}_count"], columns[f"{dim}_offset"]
             if not np.array_equal(offsets, np.cumsum(counts) - counts):
@@ -75,14 +77,14 @@ class StepTables:
         for name, column in history_columns().items():
             if column.dim != "case" and len(columns[name]) != columns[f"{column.dim}_count"].sum():
                 raise ValueError(f"{column.dim}_count and {name} disagree")
+        for name, length in lengths.items():
+            dim = HISTORY_VARIABLES[name].dim
+            if columns[f"{dim}_count"].sum() != length:
+                raise ValueError(f"{dim}_count and {name} disagree")
         self._columns = columns
 
-    def length(self, dim: RaggedDim) -> int:
-        """Rows of the whole store along a ragged dimension."""
-        return int(self._columns[f"{dim}_count"].sum())
-
     def table(self, case: int) -> StepTable:
-        """Steps and meshes of a case, by its row in the case table."""
+        """Return the steps and meshes of a case, by its row in the case table."""
         columns = self._columns
         steps, meshes = (self._of_case(case, dim) for dim in ("step", "mesh"))
         return StepTable(
@@ -99,7 +101,8 @@ class StepTables:
             offsets = self._columns[f"{dim}_offset"]
             row = case if parent == "case" else first[parent]  # type: ignore[index]
             # A case without a history may lie behind the last step.
-            first[dim] = int(offsets[row]) if row < len(offsets) else self.length(dim)
+            behind = row == len(offsets)
+            first[dim] = int(self._columns[f"{dim}_count"].sum() if behind else offsets[row])
         return first
 
     def _of_case(self, case: int, dim: str) -> slice:

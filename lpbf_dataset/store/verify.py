@@ -11,6 +11,7 @@ from lpbf_dataset.store.manifest import StoreFiles
 from lpbf_dataset.store.ragged_reader import RaggedReader
 from lpbf_dataset.store.verification.cases import CaseChecks
 from lpbf_dataset.store.verification.files import check_files
+from lpbf_dataset.store.verification.histories import check_histories, check_step_tables
 from lpbf_dataset.store.verification.metadata import check_arrays, check_chunks, open_members, open_root
 from lpbf_dataset.store.verification.problems import Code, Problem, Report
 from lpbf_dataset.store.verification.table import check_catalog, check_table
@@ -81,6 +82,7 @@ def _verify(files: StoreFiles, report: Report, progress: Progress, *, deep: bool
     members = open_members(files, root, report)
     arrays = check_arrays(members, report)
     table = check_table(root, arrays, report)
+    histories = check_step_tables(root, arrays, table, report)
     check_catalog(members, table, report)
     missing = check_chunks(arrays, sizes, report) if sizes else frozenset[str]()
     if not deep:
@@ -89,6 +91,8 @@ def _verify(files: StoreFiles, report: Report, progress: Progress, *, deep: bool
     checks = CaseChecks(reader, arrays, table, missing, report)
     checks.run(progress, sdf_of_mesh=_sdf_of_mesh(dict(root.attrs)))
     checks.compare_normalization(root.attrs.get("normalization"))
+    if histories:
+        check_histories(reader, arrays, table, histories, report, progress)
 
 
 def _sdf_of_mesh(attributes: Mapping[str, Any]) -> bool:

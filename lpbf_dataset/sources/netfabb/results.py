@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lpbf_dataset.schema import StepKind
     from lpbf_dataset.sources.archive import Archive
-    from lpbf_dataset.sources.base import StepKind
     from lpbf_dataset.sources.ensight import CaseFile, FileSeries, TimeSet, VariableSeries
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lpbf_dataset.schema import VARIABLES
+from lpbf_dataset.schema import STORED_VARIABLES
 from lpbf_dataset.store.layout import StoreError
 from lpbf_dataset.store.manifest import MANIFEST, read_manifest
 from lpbf_dataset.store.verification.problems import Code
@@ -83,4 +83,4 @@ def _compare_digest(files: StoreFiles, name: str, record: FileRecord, report: Re
 
 def _holds_rows(name: str) -> bool:
     variable, _, rest = name.partition("/")
-    return variable in VARIABLES and rest.startswith("c/")
+    return variable in STORED_VARIABLES and rest.startswith("c/")

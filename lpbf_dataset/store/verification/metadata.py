@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 import zarr
 
-from lpbf_dataset.schema import LAYOUT, LAYOUT_VERSION, MESH_VARIABLES, STATISTICS, VARIABLES
+from lpbf_dataset.schema import (
+    LAYOUT,
+    LAYOUT_VERSION,
+    MESH_VARIABLES,
+    STATISTICS,
+    STORED_VARIABLES,
+    history_variables,
+)
 from lpbf_dataset.store.layout import (
     CASE_DIM,
     CASE_TEXTS,
     CATALOG_GROUP,
+    HISTORY_MARK,
     STATISTIC_PREFIX,
     StoreError,
+    history_columns,
     table_attributes,
     variable_attributes,
 )
@@ -170,7 +179,9 @@ def _expected_arrays() -> Iterator[tuple[str, _Expected]]:
     for name, attributes in table_attributes().items():
         required = name.removeprefix(STATISTIC_PREFIX) not in STATISTICS
         yield name, _Expected((CASE_DIM,), dtypes.get(name, "int64"), (), attributes, required)
-    for name, variable in VARIABLES.items():
+    for name, column in history_columns().items():
+        yield name, _Expected((column.dim,), column.dtype, (), column.attributes, required=False)
+    for name, variable in STORED_VARIABLES.items():
         attributes = variable_attributes(variable)
         required = name in MESH_VARIABLES
         yield name, _Expected(variable.dims, variable.dtype, variable.row_shape, attributes, required)
@@ -192,6 +203,7 @@ def check_arrays(members: Members, report: Report) -> Arrays:
         Those of the case table and the ragged variables that can be read as the schema says.
     """
     arrays: Arrays = {}
+    of_history = {*history_columns(), *history_variables(())} if HISTORY_MARK in members else set()
     for name, expected in _expected_arrays():
         member = members.get(name)
         if isinstance(member, zarr.Array):
@@ -201,6 +213,8 @@ def check_arrays(members: Members, report: Report) -> Arrays:
             report.add(Code.BAD_METADATA, f"{name}/zarr.json", "is not that of an array")
         elif name not in members and expected.required:
             report.add(Code.MISSING_ARRAY, name, "every store has this array")
+        elif name not in members and name in of_history:
+            report.add(Code.MISSING_ARRAY, name, "every store with a history has this array")
     return arrays
 
 
@@ -253,7 +267,7 @@ def check_chunks(arrays: Arrays, sizes: Mapping[str, int], report: Report) -> fr
         Paths of the files that are missing.
     """
     missing: set[str] = set()
-    for name in VARIABLES.keys() & arrays.keys():
+    for name in STORED_VARIABLES.keys() & arrays.keys():
         array = arrays[name]
         shards = -(-array.shape[0] // rows_per_file(array))
         # Of a length that is itself damaged, the first absent file says enough.

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Table = dict[str, "NDArray[Any]"]
 """Columns of equal length, by name; those that could not be read are not there."""
 
+_PLURALS = {"case": "cases", "step": "steps", "mesh": "meshes"}
+
 
 def check_table(group: zarr.Group, arrays: Arrays, report: Report) -> Table:
     """Read the case table and compare it with itself and with the lengths of the ragged arrays.
@@ -43,7 +45,7 @@ def check_table(group: zarr.Group, arrays: Arrays, report: Report) -> Table:
         Columns by name; counts and offsets of a dimension only if the cases lie end to end.
     """
     columns = {name: arrays[name] for name in table_attributes() if name in arrays}
-    table = _read_columns(group, columns, report)
+    table = read_usable(group, columns, report)
     _check_texts(table, report)
     for dim in RAGGED_DIMS:
         lengths = {
@@ -52,13 +54,13 @@ def check_table(group: zarr.Group, arrays: Arrays, report: Report) -> Table:
         counts, offsets = table.pop(f"{dim}_count", None), table.pop(f"{dim}_offset", None)
         if counts is None or offsets is None:
             continue
-        if _cases_lie_end_to_end(dim, counts, offsets, lengths, report):
+        if lie_end_to_end(dim, counts, offsets, lengths, report):
             table.update({f"{dim}_count": counts, f"{dim}_offset": offsets})
     return table
 
 
-def _read_columns(group: zarr.Group, arrays: Arrays, report: Report) -> Table:
-    """Read columns of one length, that of the column ``case_id`` if it is among them."""
+def read_usable(group: zarr.Group, arrays: Arrays, report: Report) -> Table:
+    """Read columns of one length, that of the column ``case_id`` if it is among them, as far as they go."""
     table: Table = {}
     any_column = next(iter(arrays), "")
     for name, array in arrays.items():
@@ -89,18 +91,40 @@ def _check_texts(table: Table, report: Report) -> None:
             )
 
 
-def _cases_lie_end_to_end(
-    dim: str, counts: NDArray[Any], offsets: NDArray[Any], lengths: Mapping[str, int], report: Report
+def lie_end_to_end(
+    dim: str,
+    counts: NDArray[Any],
+    offsets: NDArray[Any],
+    lengths: Mapping[str, int],
+    report: Report,
+    parent: str = "case",
 ) -> bool:
+    """Tell whether rows lie end to end along a ragged dimension, and report where they do not.
+
+    Parameters
+    ----------
+    dim : str
+        The ragged dimension.
+    counts, offsets : (n,) int64 ndarray
+        Rows of each case, step or mesh, and the first of them.
+    lengths : mapping of str to int
+        Length of each array along the dimension.
+    report : Report
+        Takes the problems.
+    parent : {"case", "step", "mesh"}
+        What the counts are of.
+    """
     if (counts < 0).any():
         row = int(np.argmax(counts < 0))
-        report.add(Code.COUNTS_MISMATCH, f"{dim}_count", f"case {row} has {counts[row]} {dim}s")
+        report.add(Code.COUNTS_MISMATCH, f"{dim}_count", f"{parent} {row} has {counts[row]} {dim}s")
         return False
     # Python's integers, as the sum of damaged counts may exceed 64 bits.
     total = sum(counts.tolist())
     for name, length in lengths.items():
         if total != length:
-            report.add(Code.COUNTS_MISMATCH, name, f"has {length} rows, but the cases {total} {dim}s")
+            report.add(
+                Code.COUNTS_MISMATCH, name, f"has {length} rows, but the {_PLURALS[parent]} {total} {dim}s"
+            )
     expected = np.cumsum(counts) - counts
     wrong = offsets != expected
     if wrong.any():
@@ -108,7 +132,7 @@ def _cases_lie_end_to_end(
         report.add(
             Code.OFFSETS_OUT_OF_ORDER,
             f"{dim}_offset",
-            f"case {row} begins at {offsets[row]}, not {expected[row]}",
+            f"{parent} {row} begins at {offsets[row]}, not {expected[row]}",
         )
     return not wrong.any() and all(total == length for length in lengths.values())
 
@@ -140,7 +164,7 @@ def check_catalog(members: Members, table: Table, report: Report) -> None:
             arrays[name] = member
         elif path not in members:
             report.add(Code.MISSING_ARRAY, path, "named among the columns, but not there")
-    catalog = _read_columns(group, arrays, report)
+    catalog = read_usable(group, arrays, report)
     for name in ("case_id", "status"):
         if name not in catalog:
             report.add(Code.CATALOG_MISMATCH, CATALOG_GROUP, f"has no usable column {name!r}")

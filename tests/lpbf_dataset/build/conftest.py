@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,14 @@ import pytest
 
 from lpbf_dataset.build import BuildOptions, BuildResult, build_store
 from lpbf_dataset.build import documents as documents_module
-from lpbf_dataset.sources.base import CaseError, Step, Surface
+from lpbf_dataset.sources.base import CaseError, DamagedStep, FailureReason, Step, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.context import BaseContext
     from pathlib import Path
+
+    from lpbf_dataset.schema import StepKind
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class FakeCase:
     without: tuple[str, ...] = ()
     part: Surface | None = None
     log: Path | None = None
+    damaged: int | None = None
+    """Position of a step of the history that cannot be read."""
 
     def content_hash(self) -> str:
         return hashlib.sha256(f"{self.stress} {self.length}".encode()).hexdigest()
@@ -52,10 +56,23 @@ class FakeCase:
         if self.log:
             with self.log.open("a") as log:
                 log.write(f"{self.case_id}\n")
+        return self._state(8, "removed", self.length, fields)
+
+    def history(self, fields: Sequence[str] | None = None) -> Iterator[Step | DamagedStep]:
+        kinds: list[StepKind] = ["deposited", "dwelt", "deposited", "dwelt", "cooled", "removed"]
+        for index, kind in enumerate(kinds):
+            if index == self.damaged:
+                error = CaseError(FailureReason.TRUNCATED_FILE, "a.dis.ens ends early")
+                yield DamagedStep(index + 3, kind, 10.0 * index, error)
+            else:
+                length = self.length if index > 1 else 1
+                yield replace(self._state(index + 3, kind, length, fields), time=10.0 * index)
+
+    def _state(self, number: int, kind: StepKind, length: int, fields: Sequence[str] | None) -> Step:
         layers = np.array([(0, 0, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1)], np.float32)
-        points = np.concatenate([layers + np.float32([x, 0, 0]) for x in range(self.length + 1)])
+        points = np.concatenate([layers + np.float32([x, 0, 0]) for x in range(length + 1)])
         first = np.array([0, 4, 5, 1, 3, 7, 6, 2], np.int32)
-        cells = np.stack([first + 4 * x for x in range(self.length)]).astype(np.int32)
+        cells = np.stack([first + 4 * x for x in range(length)]).astype(np.int32)
         count = len(points)
         values = {
             "displacement": 0.01 * points,
@@ -65,7 +82,7 @@ class FakeCase:
             "elastic_strain": np.zeros((count, 6), np.float32),
         }
         names = [name for name in self.field_names() if fields is None or name in fields]
-        return Step(8, "removed", 1.0, points, cells, {name: values[name] for name in names})
+        return Step(number, kind, 1.0, points, cells, {name: values[name] for name in names})
 
     def steps(self, fields: Sequence[str] | None = None) -> list[Step]:
         return [self.final_step(fields)]
