@@ -61,7 +61,7 @@ class Series:
     @property
     def is_missing(self) -> NDArray[np.bool_]:
         """Whether each step could not be read, (s,) bool."""
-        return ~self.is_active.any(axis=1)
+        return np.asarray(~self.is_active.any(axis=1))
 
 
 def merge_steps(steps: Sequence[CaseStep], fields: Sequence[str] | None = None) -> Series:

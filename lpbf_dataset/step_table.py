@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lpbf_dataset.schema import RaggedDim, StepKind
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "kind": np.dtype(np.int8),
     "time": np.dtype(np.float64),
     "height": np.dtype(np.float32),

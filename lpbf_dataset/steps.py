@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, overload
 
 from lpbf_dataset.case import Case
 from lpbf_dataset.schema import HISTORY_PREFIX, HISTORY_VARIABLES
@@ -99,7 +99,7 @@ class Steps(Sequence[CaseStep]):
     """
 
     def __init__(self, case: Case, reader: HistoryReader) -> None:
-        self._names = {
+        self._names: dict[str, Any] = {
             "case_id": case.case_id,
             "design_id": case.design_id,
             "source": case.source,

@@ -44,7 +44,15 @@ def lay_out_history(
     group = 0
     for step in map(_part_of, steps):
         group += step.kind == "deposited"
-        if is_whole := isinstance(step, Step):
+        row: dict[str, object] = {
+            "kind": STEP_KINDS.index(step.kind),
+            "time": step.time,
+            "group": group,
+            "number": step.number,
+        }
+        if isinstance(step, DamagedStep):
+            row |= {"height": np.nan, "mesh": -1, "step_node_count": 0, "fault": as_text(str(step.error))}
+        else:
             if not cells or not _same_mesh(step, points[-1], cells[-1]):
                 points.append(step.points)
                 cells.append(step.cells)
@@ -52,16 +60,8 @@ def lay_out_history(
                 columns["mesh_cell_count"].append(len(step.cells))
             for name in fields:
                 pieces[HISTORY_PREFIX + name].append(step.fields[name])
-        row = {
-            "kind": STEP_KINDS.index(step.kind),
-            "time": step.time,
-            "height": step.points[:, 2].max() if is_whole else np.nan,
-            "group": group,
-            "number": step.number,
-            "mesh": len(cells) - 1 if is_whole else -1,
-            "fault": "" if is_whole else as_text(str(step.error)),
-            "step_node_count": len(step.points) if is_whole else 0,
-        }
+            top = step.points[:, 2].max()
+            row |= {"height": top, "mesh": len(cells) - 1, "step_node_count": len(step.points), "fault": ""}
         for name, value in row.items():
             columns[name].append(value)
     return StepTable.from_json(columns), {name: _end_to_end(name, each) for name, each in pieces.items()}

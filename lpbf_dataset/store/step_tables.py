@@ -37,7 +37,7 @@ def write_step_tables(group: zarr.Group, members: Sequence[Member]) -> None:
     columns: dict[str, NDArray[np.generic]] = {}
     for dim, parent in HISTORY_DIMS.items():
         if parent == "case":
-            counts = np.array([table.counts[dim] for table in tables], np.int64)
+            counts: NDArray[Any] = np.array([table.counts[dim] for table in tables], np.int64)
         else:
             counts = _end_to_end(tables, f"{dim}_count")
         columns[f"{dim}_count"] = counts
