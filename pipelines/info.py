@@ -58,8 +58,9 @@ def history(store: Dataset) -> str:
     tables = [store.step_table(case_id) for case_id in store.case_ids]
     missing = sum(int(table.is_missing.sum()) for table in tables)
     steps = sum(map(len, tables)) - missing
-    damaged = f", {missing} {'step' if missing == 1 else 'steps'} missing" if missing else ""
-    return f"history: {steps} steps of {sum(len(table) > 0 for table in tables)} cases{damaged}"
+    cases = sum(len(table) > 0 for table in tables)
+    damaged = f", {missing} missing" if missing else ""
+    return f"history: {steps} steps of {cases} {'case' if cases == 1 else 'cases'}{damaged}"
 
 
 def run(arguments: list[str] | None) -> int:

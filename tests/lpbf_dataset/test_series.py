@@ -26,7 +26,8 @@ def state(boxes, index, fault=""):
     }
     height = float(lattice[:, 2].max()) if boxes else np.nan
     names = {"case_id": "a", "design_id": "a", "source": "test", "variables": variables}
-    return CaseStep(**names, index=index, kind="dwelt", time=float(index), height=height, group=1, fault=fault)
+    known = {"kind": "dwelt", "time": float(index), "height": height, "group": 1, "fault": fault}
+    return CaseStep(**names, index=index, **known)
 
 
 def layer(z, sizes):

@@ -160,6 +160,22 @@ def test_only_a_store_is_replaced(step2, tmp_path, capsys):
     assert (precious / "chapter1.tex").read_text() == "Introduction"
 
 
+def test_a_store_with_history_is_told_from_one_without(step2, built, tmp_path, capsys):
+    store = tmp_path / "s.zarr"
+    assert exit_code(build.main, step2, "-o", store, "-q", "--steps", "all", "--rules", "none") == 0
+    assert exit_code(info.main, store) == 0
+    described = capsys.readouterr().out
+    assert "history: 8 steps of 1 case\n" in described
+    assert "history_displacement" in described
+    assert exit_code(info.main, built) == 0
+    described = capsys.readouterr().out
+    assert "history: none" in described
+    assert "history_displacement" not in described
+    # What is not there cannot be taken over.
+    assert exit_code(build.main, built, "-o", tmp_path / "t.zarr", "-q", "--steps", "all") == 2
+    assert "but wanted are" in capsys.readouterr().err
+
+
 def test_no_store_to_describe(tmp_path, capsys):
     assert exit_code(info.main, tmp_path / "absent.zarr") == 2
     assert "absent.zarr" in capsys.readouterr().err

@@ -91,8 +91,8 @@ def _flaws(steps: StepTable) -> Iterator[tuple[str, str]]:
         yield "step_kind", "layers are deposited after the build cooled down"
     if (np.diff(steps.time) < 0).any():
         yield "step_time", "decreases"
-    if (np.diff(steps.group) < 0).any():
-        yield "step_group", "decreases"
+    if (steps.group != np.cumsum(kind == STEP_KINDS.index("deposited"))).any():
+        yield "step_group", "is not the number of groups deposited so far"
     if ((mesh < -1) | (mesh >= len(steps.mesh_node_count))).any():
         yield "step_mesh", f"the case has meshes 0 to {len(steps.mesh_node_count) - 1}"
         return

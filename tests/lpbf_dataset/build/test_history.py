@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 
 import numpy as np
@@ -11,8 +12,11 @@ import lpbf_dataset as lpbf
 from lpbf_dataset.build import BuildOptions, StoreSource, build_store
 from lpbf_dataset.build.history import lay_out_history
 from lpbf_dataset.schema import STEP_KINDS
+from lpbf_dataset.simulation.materials import MATERIALS
+from lpbf_dataset.simulation.process import simulate
+from lpbf_dataset.simulation.settings import SimulationSettings
 from lpbf_dataset.sources.base import SourceError
-from lpbf_dataset.sources.netfabb import NetfabbSource
+from lpbf_dataset.sources.netfabb import NetfabbSource, write_results
 from lpbf_dataset.store.verify import verify_store
 
 ALL = BuildOptions(steps="all", rules="none")
@@ -75,7 +79,10 @@ class TestOfMadeUpCases:
         series = dataset["b"].series()
         assert series.is_missing.tolist() == [False, False, True, False, False, False]
         entry = dataset.catalog().set_index("case_id").loc["b"]
-        assert (entry.status, entry.reason) == ("kept", f"step 2 of 6 (deposited) is missing: {missing.fault}")
+        assert (entry.status, entry.reason) == (
+            "kept",
+            f"step 2 of 6 (deposited) is missing: {missing.fault}",
+        )
         result = build([case("b", length=2, damaged=2)], ALL, output=target.with_name("again.zarr"))
         assert f"case b: {entry.reason}" in result.warnings
 
@@ -101,9 +108,7 @@ class TestOfMadeUpCases:
             np.testing.assert_array_equal(values, dataset["a"].variables[name])
 
     def test_a_view_travels_to_another_process(self, dataset):
-        import pickle
-
-        case = pickle.loads(pickle.dumps(dataset["a"]))
+        case = pickle.loads(pickle.dumps(dataset["a"]))  # noqa: S301 - made here
         np.testing.assert_array_equal(case.steps[0].points, dataset["a"].steps[0].points)
 
 
@@ -155,6 +160,32 @@ def test_the_plate_is_left_out(step2):
     np.testing.assert_array_equal(table.mesh, [0, 0, 1, 1, 2, 2, 2, 2])
     np.testing.assert_allclose(table.height, [3.2] * 2 + [6.4] * 2 + [8.8] * 4, rtol=1e-6)
     assert variables["history_points"][:, 2].min() == 0.0
+
+
+@pytest.mark.slow
+def test_a_simulated_part_of_24_layer_groups(tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    settings = SimulationSettings(layers_per_cell=50, group_cells=1)
+    height = 24 * settings.cell_height
+    tower = trimesh.creation.box(bounds=[(0, 0, 0), (4, 4, height)])
+    simulation = simulate(tower, MATERIALS["ti6al4v"], settings)
+    write_results(tmp_path / "tower", simulation.steps)
+    result = build_store([NetfabbSource(tmp_path / "tower")], tmp_path / "s.zarr", ALL)
+    assert result.warnings == ()
+    case = lpbf.open_dataset(tmp_path / "s.zarr")[0]
+    assert len(case.steps) == 2 * 24 + 2
+    assert case.steps.table.group[-1] == 24
+    heights = settings.cell_height * np.arange(1, 25)
+    np.testing.assert_allclose(case.steps.table.height[:-2:2], heights, rtol=1e-5)
+    for step, computed in zip(case.steps, simulation.steps, strict=True):
+        above = computed.points[computed.cells, 2].mean(axis=1) > 0
+        nodes = np.unique(computed.cells[above])
+        np.testing.assert_array_equal(step.points, computed.points[nodes])
+        np.testing.assert_array_equal(step.displacement, computed.fields["displacement"][nodes])
+    series = case.series(["displacement"])
+    assert series.is_active[-1].all()
+    assert (np.diff(series.is_active.sum(axis=1)) >= 0).all()
+    assert verify_store(tmp_path / "s.zarr", deep=True) == []
 
 
 class TestOfARealRun:
