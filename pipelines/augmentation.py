@@ -15,7 +15,7 @@ sign.  Positions are exact to a rounding.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lpbf_dataset import Case
+
+    CaseT = TypeVar("CaseT", bound=Case)
 
 SYMMETRIES: dict[str, NDArray[np.int64]] = {
     "mirror_x": np.diag([-1, 1, 1]),
@@ -69,7 +71,7 @@ def symmetry_group(names: Sequence[str]) -> NDArray[np.int64]:
     return np.stack(group)
 
 
-def turn(case: Case, matrix: NDArray[np.int64]) -> Case:
+def turn(case: CaseT, matrix: NDArray[np.int64]) -> CaseT:
     """Mirror or turn a case about the vertical axis through the middle of its bounding box.
 
     Parameters

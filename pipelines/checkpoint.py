@@ -20,6 +20,7 @@ from pipelines.features import feature_columns
 from pipelines.mesh_view import MeshView
 from pipelines.models import ALL_MODELS
 from pipelines.scaling import Scaling
+from pipelines.tasks import StepTask
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -53,6 +54,8 @@ class Description:
         Geometry features that it sees besides positions.
     feature_scale : float
         What the distances among them are divided by, in mm.
+    task : StepTask or None
+        What it predicts of the steps of a build; None if it predicts the final state.
     """
 
     model: str
@@ -60,6 +63,7 @@ class Description:
     scaling: Scaling
     features: tuple[str, ...] = ()
     feature_scale: float = 1.0
+    task: StepTask | None = None
 
     @property
     def mesh_view(self) -> MeshView:
@@ -209,7 +213,17 @@ def read_description(stored: dict[str, Any]) -> Description:
         If it is not as `Description` says.
     """
     scaling = Scaling(**{name: tuple(values) for name, values in stored["scaling"].items()})
-    return Description(**{**stored, "scaling": scaling, "features": tuple(stored.get("features", ()))})
+    features = tuple(stored.get("features", ()))
+    # Checkpoints may be older than tasks.
+    task = stored.get("task")
+    return Description(
+        **{
+            **stored,
+            "scaling": scaling,
+            "features": features,
+            "task": task and StepTask.from_stored(task),
+        }
+    )
 
 
 def restore_model(checkpoint: dict[str, Any], path: Path) -> nn.Module:

@@ -5,6 +5,7 @@ Shape suffixes: B cases, N nodes of the largest, C input channels, T targets.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,7 +77,20 @@ class Batch(NamedTuple):
     mesh: dict[str, Any]
 
 
-class Samples(TorchDataset[Sample]):
+class SizedSamples(TorchDataset[Sample], ABC):
+    """Samples whose sizes are known before they are read, by position or by `Draw`."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Count the samples."""
+
+    @property
+    @abstractmethod
+    def node_counts(self) -> NDArray[np.int64]:
+        """Nodes of each sample, (samples,) int64."""
+
+
+class Samples(SizedSamples):
     """Cases of a view of a store, read one at a time: by position as they are, by `Draw` varied.
 
     It may be sent to other processes, each of which opens the store for itself.
@@ -105,7 +119,9 @@ class Samples(TorchDataset[Sample]):
     @property
     def node_counts(self) -> NDArray[np.int64]:
         """Nodes of each case when varied, (cases,) int64."""
-        return node_counts(self._cases, self._variation.subsample if self._variation else 0)
+        counts: NDArray[np.int64] = self._cases.case_table["node_count"].to_numpy()
+        subsample = self._variation.subsample if self._variation else 0
+        return np.minimum(counts, subsample) if subsample else counts
 
     def __getitem__(self, key: int | Draw) -> Sample:
         scaling = self._description.scaling
@@ -153,12 +169,6 @@ def _pad(features: list[Tensor], nodes: int) -> Tensor:
     return pad(padded, (0, 0, 0, nodes - padded.shape[1]))
 
 
-def node_counts(cases: Dataset, subsample: int) -> NDArray[np.int64]:
-    """Count the nodes of each case of a view, at most `subsample` unless that is 0; (cases,) int64."""
-    counts: NDArray[np.int64] = cases.case_table["node_count"].to_numpy()
-    return np.minimum(counts, subsample) if subsample else counts
-
-
 def batch_plan(
     counts: NDArray[np.int64], *, batch_size: int, node_budget: int, ranks: int, in_buckets: bool
 ) -> BatchPlan:
@@ -176,7 +186,7 @@ class Loader(DataLoader[Sample]):
 
 
 def training_loader(
-    samples: Samples,
+    samples: SizedSamples,
     *,
     batch_size: int,
     seed: int,
@@ -202,7 +212,7 @@ def training_loader(
 
 
 def validation_loader(
-    samples: Samples,
+    samples: SizedSamples,
     *,
     batch_size: int,
     num_workers: int,
@@ -224,7 +234,10 @@ def _padded_alone(counts: NDArray[np.int64], in_buckets: bool) -> NDArray[np.int
 
 
 def _loader(
-    samples: Samples, batches: Iterable[list[int]] | Iterable[list[Draw]], num_workers: int, in_buckets: bool
+    samples: SizedSamples,
+    batches: Iterable[list[int]] | Iterable[list[Draw]],
+    num_workers: int,
+    in_buckets: bool,
 ) -> Loader:
     return Loader(
         samples,

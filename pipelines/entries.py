@@ -14,7 +14,7 @@ from pipelines import files
 from pipelines.case_metrics import evaluation_key, read_case_metrics, write_case_metrics
 from pipelines.comparison import Entry
 from pipelines.console import UserError
-from pipelines.evaluation import Predictor, case_scores
+from pipelines.evaluation import Predictor, case_scores, run_scores
 from pipelines.evaluation_groups import leaking_cases
 from pipelines.predictions import Predictions
 
@@ -78,7 +78,7 @@ def _entry_on_own_store(run: Run, name: str, store: Dataset, split: Split, *, qu
     stored = read_case_metrics(path, key)
     scores = stored[stored["split"] == split]
     if scores.empty:
-        scores = case_scores(Predictor.of_run(run, cases), cases, quiet=quiet)
+        scores = run_scores(run, cases, quiet=quiet)
         try:
             write_case_metrics(path, pd.concat([stored, scores]) if len(stored) else scores, key)
         except OSError as error:
@@ -89,7 +89,7 @@ def _entry_on_own_store(run: Run, name: str, store: Dataset, split: Split, *, qu
 
 def _entry_on_other_store(run: Run, name: str, store: Dataset, split: Split, *, quiet: bool) -> Entry:
     cases = _cases(store, split)
-    scores = case_scores(Predictor.of_run(run, cases), cases, quiet=quiet)
+    scores = run_scores(run, cases, quiet=quiet)
     try:
         training = run.dataset().train
     except (UserError, StoreError) as error:  # it moved, or is another one by now

@@ -112,6 +112,20 @@ def case_scores(
     )
 
 
+def run_scores(run: Run, cases: Dataset, *, quiet: bool, observe: Observer = _ignore) -> pd.DataFrame:
+    """Score a run on every case of a view of a store, as `case_scores` does.
+
+    A model of the steps of builds is scored on each step, see `pipelines.step_evaluation`: the rows of "all"
+    are then means over the steps of a case.
+    """
+    if run.description.task is None:
+        return case_scores(Predictor.of_run(run, cases), cases, quiet=quiet, observe=observe)
+    # It imports PyTorch, and predictions made elsewhere do not need it.
+    from pipelines.step_evaluation import step_scores
+
+    return step_scores(run, cases, quiet=quiet, observe=observe)
+
+
 def _rows(predictor: Predictor, case: Case, observe: Observer) -> Iterator[dict[str, Any]]:
     prediction, std = predictor.predict_with_uncertainty(case)
     observe(case, prediction)

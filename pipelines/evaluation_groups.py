@@ -22,8 +22,16 @@ TITLES = {
     "height": "by height of the part, terciles of the cases",
     "leakage": "by what the training cases tell of a case",
     "region": "by where the nodes lie",
+    "steps": "by how the steps are predicted",
 }
 """What each group is about, in the order of `groups`."""
+
+_REGIONS = {
+    "surface": ("region", "surface nodes"),
+    "interior": ("region", "interior nodes"),
+    "last_step": ("steps", "last step on the plate, rolled out"),
+    "teacher_forced": ("steps", "all steps, each from the true one before"),
+}
 
 
 class Group(NamedTuple):
@@ -58,10 +66,10 @@ def groups(scores: pd.DataFrame, leaking: Collection[str] | None) -> Iterator[Gr
         for level, chosen in (("sibling or duplicate in train", resembles), ("neither", ~resembles)):
             if chosen.any():
                 yield Group("leakage", level, whole[chosen])
-    for region in ("surface", "interior"):
+    for region, (name, level) in _REGIONS.items():
         of_region = scores[scores["region"] == region]
         if len(of_region):
-            yield Group("region", f"{region} nodes", of_region)
+            yield Group(name, level, of_region)
 
 
 def _terciles(

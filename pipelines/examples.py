@@ -15,6 +15,8 @@ from lpbf_dataset.schema import SPLITS, VARIABLES, component_names, resolve_scal
 from pipelines import files
 from pipelines.mesh_view import levels_folder
 from pipelines.pictures import Picture
+from pipelines.rollout import last_on_plate
+from pipelines.transitions import StepReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,9 +114,7 @@ def write_examples(run: Run, store: Dataset, examples: list[Example]) -> list[Pi
 
 
 def _write_example(run: Run, store: Dataset, example: Example, folder: Path) -> list[Picture]:
-    known = {"cells", "displacement"} & set(store.variables)
-    case = store.read(example.case_id, tuple(dict.fromkeys((*run.description.variables, *known))))
-    mean, std = run.predict_with_uncertainty(case, levels_folder(store))
+    case, mean, std = _predict(run, store, example.case_id)
     prediction = dict(zip(run.targets, mean.T, strict=True))
     arrays = compared(case, prediction)
     if std is not None:
@@ -129,6 +129,20 @@ def _write_example(run: Run, store: Dataset, example: Example, folder: Path) -> 
         Picture(case, target, prediction, run.path / files.picture_of(case.case_id, target))
         for target in prediction
     ]
+
+
+def _predict(
+    run: Run, store: Dataset, case_id: str
+) -> tuple[Case, NDArray[np.float32], NDArray[np.float32] | None]:
+    """Return a case, or the last step of its build on the plate, with mean and deviation of its prediction."""
+    if run.description.task is not None:
+        build = run.roll_out(
+            store.read(case_id, StepReader.of(run.description).variables), levels_folder(store)
+        )
+        return *last_on_plate(build), None
+    known = {"cells", "displacement"} & set(store.variables)
+    case = store.read(case_id, tuple(dict.fromkeys((*run.description.variables, *known))))
+    return case, *run.predict_with_uncertainty(case, levels_folder(store))
 
 
 PREDICTED = "_predicted"

@@ -10,7 +10,7 @@ from pipelines import files
 from pipelines.case_metrics import evaluation_key, write_case_metrics
 from pipelines.environment import store_fingerprint
 from pipelines.error_plots import save_error_plots
-from pipelines.evaluation import Predictor, case_scores, summary, table
+from pipelines.evaluation import run_scores, summary, table
 from pipelines.examples import choose_examples, write_examples
 from pipelines.node_sample import NodeSample
 from pipelines.pictures import draw
@@ -49,7 +49,7 @@ def finish(run: Run, store: Dataset, *, examples: int, quiet: bool) -> None:
 def complete_folder(run: Run, store: Dataset, *, examples: int, quiet: bool) -> dict[str, Any]:
     """Write everything but what the training itself has written; returns the metrics."""
     sample = NodeSample(run.targets, len(store))
-    scores = case_scores(Predictor.of_run(run, store), store, quiet=quiet, observe=sample)
+    scores = run_scores(run, store, quiet=quiet, observe=sample)
     key = evaluation_key(run.path, store_fingerprint(store))
     write_case_metrics(run.path / files.CASE_METRICS, scores, key)
     metrics = {"epoch": run.epoch, "targets": summary(scores)}

@@ -11,6 +11,7 @@ from pipelines.augmentation import check_symmetries
 from pipelines.console import UserError
 from pipelines.features import check_features
 from pipelines.scaling import scalar_targets
+from pipelines.tasks import Task  # noqa: TC001 - read by the command's parser
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,16 @@ class TrainOptions:
         The store to train on: path or URL.
     targets : tuple of str
         Fields to predict: displacement_z, von_mises_stress, ...; a vector gives all its components.
+    task : str
+        final, the state of the finished part; next-step, the state after each step of the build from the one
+        before; or any-step, the state after each step from its time and height alone.
+    increments : bool
+        Of next-step: predict what a step adds to the state, rather than the state after it.
+    across_removal : bool
+        Learn the steps, too, in which the part comes off the plate and springs.
+    state_noise : float
+        Of next-step: noise on the state before a step, in standard deviations of each target, so that the
+        model learns to go on from its own errors.
     coordinate_scale : tuple of float
         What x, y and z are divided by, in mm.
     features : tuple of str
@@ -101,6 +112,10 @@ class TrainOptions:
 
     data: str
     targets: tuple[str, ...] = ("displacement_z",)
+    task: Task = "final"
+    increments: bool = True
+    across_removal: bool = False
+    state_noise: float = 0.0
     coordinate_scale: tuple[float, float, float] = (30.0, 30.0, 60.0)
     features: tuple[str, ...] = ()
     feature_scale: float = 10.0
@@ -140,7 +155,7 @@ class TrainOptions:
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be positive, not {getattr(self, name)}")
         counts = ("min_steps", "max_steps", "num_workers", "examples", "seed", "node_budget", "subsample")
-        amounts = ("max_minutes", "checkpoint_minutes", "weight_decay", "gradient_clip")
+        amounts = ("max_minutes", "checkpoint_minutes", "weight_decay", "gradient_clip", "state_noise")
         for name in (*counts, *amounts):
             if not getattr(self, name) >= 0:
                 raise UserError(f"--{name} must not be negative, it is {getattr(self, name)}")
@@ -156,6 +171,7 @@ class TrainOptions:
         check_features(self.features)
         check_symmetries(self.augment)
         scalar_targets(self.targets)
+        check_task(self)
 
 
 @dataclass(frozen=True)
@@ -189,6 +205,19 @@ class FitOptions:
             if not getattr(self, name) >= 0:
                 raise UserError(f"--{name} must not be negative, it is {getattr(self, name)}")
         scalar_targets(self.targets)
+
+
+def check_task(options: TrainOptions) -> None:
+    """Raise `UserError` unless the options go with the task."""
+    if options.task != "next-step" and options.state_noise:
+        raise UserError(f"--state_noise: {options.task} sees no state; it is for --task next-step")
+    if options.task == "final":
+        if options.across_removal:
+            raise UserError("--across_removal is for --task next-step and any-step, which learn steps")
+        return
+    for name in ("members", "shard_nodes"):
+        if getattr(options, name) > 1:
+            raise UserError(f"--{name}: --task {options.task} takes 1 only")
 
 
 OptionsT = TypeVar("OptionsT", bound=TrainOptions | FitOptions)

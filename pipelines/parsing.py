@@ -43,7 +43,11 @@ LISTS: dict[str, tuple[type, int | str, str]] = {
 }
 """Options that are lists as words, ``--targets a b``, rather than in brackets."""
 
-SWITCHES = {"compile": "compile the model; slow at the start, needs a C++ compiler"}
+SWITCHES = {
+    "compile": "compile the model; slow at the start, needs a C++ compiler",
+    "increments": "with --task next-step, predict what a step adds rather than the state after it",
+    "across_removal": "learn the steps, too, in which the part comes off the plate",
+}
 """Options that are on or off: ``--compile`` or ``--no_compile``."""
 
 

@@ -20,8 +20,10 @@ from pipelines.environment import store_fingerprint
 from pipelines.floor_checkpoint import TRAINING_NODES, restore_floor
 from pipelines.mesh_view import mesh_arguments
 from pipelines.options import read_yaml
+from pipelines.rollout import predict_step, roll_out
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from os import PathLike
 
     import numpy as np
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lpbf_dataset import Case
+    from lpbf_dataset.steps import CaseStep
     from lpbf_dataset.store.reader import Dataset
     from pipelines.checkpoint import Description
     from pipelines.scaling import Scaling
@@ -227,8 +230,28 @@ class Run:
             return each[0], None
         return each.mean(axis=0), each.std(axis=0, ddof=1)
 
+    def predict_step(
+        self,
+        step: CaseStep,
+        before: CaseStep | None = None,
+        state: NDArray[np.floating] | None = None,
+        levels_folder: Path | None = None,
+    ) -> NDArray[np.float32]:
+        """Predict the targets after a step of a build, see `pipelines.rollout.predict_step`."""
+        return predict_step(self, step, before, state, levels_folder)
+
+    def roll_out(
+        self, case: Case, levels_folder: Path | None = None
+    ) -> Iterator[tuple[CaseStep, NDArray[np.float32]]]:
+        """Predict every step of a build from what was predicted before, see `pipelines.rollout.roll_out`."""
+        return roll_out(self, case, levels_folder)
+
     def _predict_each(self, case: Case, levels_folder: Path | None) -> NDArray[np.float32]:
         """Predictions of every member, (members, nodes, targets)."""
+        if self.description.task is not None:
+            raise RunError(
+                f"{self.path} predicts the steps of a build, not the final state alone; see Run.roll_out"
+            )
         view = self.description.mesh_view
         if absent := [
             name for name in (*self.description.features, *view.variables) if name not in case.variables
@@ -236,7 +259,24 @@ class Run:
             raise RunError(
                 f"case {case.case_id!r} has no {', '.join(absent)}, which {self.description.model} needs"
             )
-        x_BNC = torch.from_numpy(self.description.inputs(case))[None].to(self.device)
+        return self.scaling.decode(self.outputs(case, self.description.inputs(case), levels_folder))
+
+    def outputs(
+        self, case: Case, inputs: NDArray[np.float32], levels_folder: Path | None
+    ) -> NDArray[np.float32]:
+        """Standardised outputs of every member, (members, nodes, targets) float32.
+
+        Parameters
+        ----------
+        case : lpbf_dataset.Case
+            Whose mesh the model sees.
+        inputs : (nodes, channels) float32 ndarray
+            What it sees on the nodes.
+        levels_folder : Path or None
+            As of `predict`.
+        """
+        x_BNC = torch.from_numpy(inputs)[None].to(self.device)
+        view = self.description.mesh_view
         mesh = mesh_arguments([view.of_case(case, levels_folder)], case.node_count)
         mesh = move_data_to_device(mesh, self.device)
         with torch.inference_mode():
@@ -244,7 +284,8 @@ class Run:
                 y_KBNT = self.model.each(x_BNC, **mesh)
             else:
                 y_KBNT = self.model(x_BNC, **mesh)[None]
-        return self.scaling.decode(y_KBNT[:, 0].float().cpu().numpy())
+        outputs: NDArray[np.float32] = y_KBNT[:, 0].float().cpu().numpy()
+        return outputs
 
 
 def check_fingerprint(folder: Path, store: Dataset) -> None:

@@ -16,16 +16,17 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pipelines.checkpoint import AtomicCheckpointIO
 from pipelines.console import UserError
-from pipelines.data import batch_plan, node_counts
+from pipelines.data import batch_plan
 from pipelines.memory import is_out_of_memory, remedies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
     from lightning.pytorch.callbacks import Callback
+    from numpy.typing import NDArray
 
-    from lpbf_dataset.store.reader import Dataset
     from pipelines.checkpoint import Description
     from pipelines.data import Loader
     from pipelines.module import Surrogate
@@ -62,9 +63,8 @@ def batch_sizes(options: TrainOptions, description: Description) -> dict[str, An
     }
 
 
-def count_epochs(options: TrainOptions, store: Dataset, description: Description) -> int:
-    """Count the epochs that give `epochs` and `min_steps` both."""
-    counts = node_counts(store.train, options.subsample)
+def count_epochs(options: TrainOptions, counts: NDArray[np.int64], description: Description) -> int:
+    """Count the epochs that give `epochs` and `min_steps` both, of samples with these counts of nodes."""
     plan = batch_plan(counts, **batch_sizes(options, description))
     steps_per_epoch = math.ceil(len(plan) / options.accumulate)
     return max(options.epochs, math.ceil(options.min_steps / steps_per_epoch))

@@ -15,7 +15,7 @@ from pipelines.callbacks import Checkpoints, History, Progress
 from pipelines.checkpoint import Description, newest_checkpoint
 from pipelines.compilation import compile_model
 from pipelines.console import EXIT_INCOMPLETE, EXIT_USAGE, UserError, set_verbosity
-from pipelines.data import Samples, training_loader, validation_loader
+from pipelines.data import training_loader, validation_loader
 from pipelines.features import check_stored_features, input_channels
 from pipelines.finishing import finish
 from pipelines.module import Surrogate, TrainingDivergedError
@@ -26,6 +26,10 @@ from pipelines.run_folder import check_resumable, is_finished
 from pipelines.scaling import Scaling, scalar_targets
 from pipelines.sharded import ShardedSurrogate, check_sharding
 from pipelines.start import Start
+from pipelines.step_description import describe_steps
+from pipelines.step_samples import make_samples
+from pipelines.step_surrogate import StepSurrogate
+from pipelines.tasks import task_channels
 from pipelines.tensorboard import TensorBoard
 from pipelines.trainer import (
     Interrupted,
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
 
     from lpbf_dataset.store.reader import Dataset
+    from pipelines.data import SizedSamples
     from pipelines.options import Job, TrainOptions
 
 
@@ -88,12 +93,14 @@ def _train(job: Job[TrainOptions]) -> int:
         compile_model(model, in_buckets=not description.mesh_view.edges)
     history = History(job.output / files.HISTORY)
     budget = Budget(job.training.max_steps, job.training.max_minutes)
-    epochs = count_epochs(job.training, store, description)
+    variation = Variation(job.training.seed, job.training.augment, job.training.subsample)
+    samples = make_samples(store.train, description, variation, job.training.state_noise)
+    epochs = count_epochs(job.training, samples.node_counts, description)
     trainer = make_trainer(job, epochs, [Start(job, store), budget, *_callbacks(job, history)])
-    kind = ShardedSurrogate if job.training.shard_nodes > 1 else Surrogate
+    surrogate = _kind(job.training)(model, description, job.training, budget)
     is_main = trainer.is_global_zero
     try:
-        _fit(trainer, kind(model, description, job.training, budget), job, store)
+        _fit(trainer, surrogate, job, samples, make_samples(store.val, description))
     except Interrupted:
         return _stopped(_how_to_go_on(job), tell=is_main)
     except TrainingDivergedError as error:
@@ -106,6 +113,12 @@ def _train(job: Job[TrainOptions]) -> int:
         trained = Run.open(job.output, trainer.strategy.root_device)
         finish(trained, store, examples=job.training.examples, quiet=job.quiet)
     return 0
+
+
+def _kind(options: TrainOptions) -> type[Surrogate]:
+    if options.task != "final":
+        return StepSurrogate
+    return ShardedSurrogate if options.shard_nodes > 1 else Surrogate
 
 
 def _check_sizes(options: TrainOptions, store: Dataset) -> None:
@@ -121,10 +134,16 @@ def _description(job: Job[TrainOptions], store: Dataset) -> Description:
     options = job.training
     targets = scalar_targets(options.targets)
     check_stored_features(options.features, store)
-    channels = {"in_channels": input_channels(options.features), "out_channels": len(targets)}
-    scaling = Scaling.of_store(store, targets, options.coordinate_scale)
-    model_options = {**channels, **job.model_options}
-    description = Description(job.model, model_options, scaling, options.features, options.feature_scale)
+    in_channels = input_channels(options.features)
+    if options.task == "final":
+        scaling, task = Scaling.of_store(store, targets, options.coordinate_scale), None
+    else:
+        scaling, task = describe_steps(store, targets, options, options.task)
+        in_channels += task_channels(task.kind, len(targets))
+    model_options = {"in_channels": in_channels, "out_channels": len(targets), **job.model_options}
+    description = Description(
+        job.model, model_options, scaling, options.features, options.feature_scale, task
+    )
     if options.subsample and description.mesh_view.edges:
         raise UserError(f"--subsample: {job.model} needs every node, as it sees the edges between them")
     return description
@@ -136,7 +155,13 @@ def _callbacks(job: Job[TrainOptions], history: History) -> list[Callback]:
     return [history, TensorBoard(job.output, history), checkpoints, *shown]
 
 
-def _fit(trainer: Trainer, surrogate: Surrogate, job: Job[TrainOptions], store: Dataset) -> None:
+def _fit(
+    trainer: Trainer,
+    surrogate: Surrogate,
+    job: Job[TrainOptions],
+    train_samples: SizedSamples,
+    val_samples: SizedSamples,
+) -> None:
     """Train to the last epoch, from the newest whole checkpoint if there is one; raises as `run_trainer`."""
     options, description = job.training, surrogate.description
     checkpoint, passed = newest_checkpoint(job.output) if job.resume else (None, [])
@@ -147,9 +172,8 @@ def _fit(trainer: Trainer, surrogate: Surrogate, job: Job[TrainOptions], store: 
         "num_workers": options.num_workers,
         "rank": trainer.global_rank // options.shard_nodes,
     }
-    variation = Variation(options.seed, options.augment, options.subsample)
-    train = training_loader(Samples(store.train, description, variation), seed=options.seed, **common)
-    val = validation_loader(Samples(store.val, description), **common) if len(store.val) else None
+    train = training_loader(train_samples, seed=options.seed, **common)
+    val = validation_loader(val_samples, **common) if len(val_samples) else None
     run_trainer(trainer, surrogate, train, val, checkpoint=checkpoint, job=job)
 
 

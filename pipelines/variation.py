@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from pipelines.augmentation import symmetry_group, turn
 if TYPE_CHECKING:
     from lpbf_dataset import Case
     from pipelines.batching import Draw
+
+    CaseT = TypeVar("CaseT", bound=Case)
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Variation:
     symmetries: tuple[str, ...] = ()
     subsample: int = 0
 
-    def of(self, case: Case, draw: Draw) -> Case:
+    def of(self, case: CaseT, draw: Draw) -> CaseT:
         """Vary a case as drawn for an epoch.  If nodes are left out, so are cells and edges."""
         key = (draw.epoch, draw.position)
         generator = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
