@@ -15,6 +15,7 @@ from pipelines.comparison_figures import distribution, intervals, reliability
 from pipelines.comparison_tables import Estimate, calibration_tables, detail_tables, overview, ranked
 from pipelines.evaluation_groups import OVERALL
 from pipelines.metrics import PUBLISHED_MEAN, PUBLISHED_STD
+from pipelines.step_plots import has_steps, steps_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +78,12 @@ _DEFINITIONS = (
         "a body of the same design, or one of nearly the same shape, is among the training cases",
     ),
     ("surface nodes, interior nodes", "the same metrics over these nodes of each case alone"),
+    (
+        "rolled out, teacher-forced",
+        "of a model of the steps of builds all figures are means over the steps of a case, up to the removal "
+        "of the plate unless it learnt that too: each step predicted from the prediction of the one before, "
+        "or from the truth",
+    ),
 )
 
 
@@ -123,6 +130,9 @@ def _target(entries: Sequence[Entry], comparison: pd.DataFrame, target: str) -> 
         element("h3", "Share of the cases below an error"),
         distribution([by_name[name] for name in order], target),
     ]
+    of_steps = [by_name[name] for name in order if has_steps(by_name[name].scores)]
+    if of_steps:
+        parts += [element("h3", "Error over the build"), steps_figure(of_steps, target)]
     for table in calibration_tables(comparison, target):
         parts += [element("h3", table.title), _table(table), reliability(_coverages(comparison, target))]
     for table in detail_tables(comparison, target):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lpbf_dataset.store.reader import Dataset
+    from pipelines.carry import Carry
     from pipelines.checkpoint import Description
     from pipelines.mesh_view import CaseMesh
     from pipelines.variation import Variation
@@ -45,12 +46,30 @@ class Sample(NamedTuple):
         Standardised targets.
     mesh : CaseMesh or None
         What the model sees of the mesh.
+    earlier : Earlier or None
+        The step before, where the model is to start from its own prediction of that.
     """
 
     case_id: str
     inputs: Tensor
     targets: Tensor
     mesh: CaseMesh | None
+    earlier: Earlier | None = None
+
+
+class Earlier(NamedTuple):
+    """The step before that of a sample.
+
+    Parameters
+    ----------
+    sample : Sample
+        Of that step.
+    onto : Carry
+        From its nodes to those of the step after it.
+    """
+
+    sample: Sample
+    onto: Carry
 
 
 class Batch(NamedTuple):
@@ -68,6 +87,8 @@ class Batch(NamedTuple):
         True on real nodes; None if all are.
     mesh : dict
         What the model takes besides, see `pipelines.mesh_view.mesh_arguments`.
+    earlier : EarlierBatch or None
+        The steps before.
     """
 
     case_ids: tuple[str, ...]
@@ -75,6 +96,25 @@ class Batch(NamedTuple):
     targets: Tensor
     mask: Tensor | None
     mesh: dict[str, Any]
+    earlier: EarlierBatch | None = None
+
+
+class EarlierBatch(NamedTuple):
+    """The steps before those of a batch.
+
+    Parameters
+    ----------
+    batch : Batch
+        Of these steps, of M nodes each.
+    nodes : Tensor, (B, N, 8) int64
+        As of `Carry`, from M to N.
+    weights : Tensor, (B, N, 8) float32
+        Likewise; zero on padding.
+    """
+
+    batch: Batch
+    nodes: Tensor
+    weights: Tensor
 
 
 class SizedSamples(TorchDataset[Sample], ABC):
@@ -161,6 +201,19 @@ def collate(samples: Sequence[Sample], *, in_buckets: bool = False) -> Batch:
         _pad([sample.targets for sample in samples], nodes),
         mask_BN,
         mesh_arguments([sample.mesh for sample in samples], nodes),
+        _collate_earlier(
+            [sample.earlier for sample in samples if sample.earlier], nodes, in_buckets=in_buckets
+        ),
+    )
+
+
+def _collate_earlier(earlier: list[Earlier], nodes: int, *, in_buckets: bool) -> EarlierBatch | None:
+    if not earlier:
+        return None
+    return EarlierBatch(
+        collate([one.sample for one in earlier], in_buckets=in_buckets),
+        _pad([torch.from_numpy(one.onto.nodes).long() for one in earlier], nodes),
+        _pad([torch.from_numpy(one.onto.weights) for one in earlier], nodes),
     )
 
 

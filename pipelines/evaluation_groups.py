@@ -29,7 +29,7 @@ TITLES = {
 _REGIONS = {
     "surface": ("region", "surface nodes"),
     "interior": ("region", "interior nodes"),
-    "last_step": ("steps", "last step on the plate, rolled out"),
+    "last_step": ("steps", "last step on the plate"),
     "teacher_forced": ("steps", "all steps, each from the true one before"),
 }
 

@@ -134,7 +134,7 @@ def _write_example(run: Run, store: Dataset, example: Example, folder: Path) -> 
 def _predict(
     run: Run, store: Dataset, case_id: str
 ) -> tuple[Case, NDArray[np.float32], NDArray[np.float32] | None]:
-    """Return a case, or the last step of its build on the plate, with mean and deviation of its prediction."""
+    """Return a case, or the last step of a build on the plate, with mean and deviation of the prediction."""
     if run.description.task is not None:
         build = run.roll_out(
             store.read(case_id, StepReader.of(run.description).variables), levels_folder(store)

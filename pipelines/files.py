@@ -1,6 +1,28 @@
 """Files of a run: where they lie, and how they are written.
 
-=============================  =======================================================================
+=============================  ==============================================================================
+file                           what it is
+=============================  ==============================================================================
+``report.html``                everything below in one page that may be passed on
+``config.yaml``                every option; ``lpbf-train MODEL --config`` repeats the run
+``environment.json``           versions, machine, precision, and the fingerprint of the store
+``training_set.json``          sizes and shapes of the training cases, with which new parts are compared
+``checkpoints/last.ckpt``      to go on from (``--resume``)
+``checkpoints/previous.ckpt``  the one before it, for when that is damaged
+``checkpoints/best.ckpt``      the lowest validation loss; what ``lpbf-view`` and the like use if it is there
+``checkpoints/*``              of a floor: the nodes that it was fitted to
+``metrics.csv``                losses, learning rate and seconds of each epoch
+``loss.png``                   the losses as a plot
+``tensorboard/``               the same and the final metrics for ``tensorboard --logdir RUN/tensorboard``
+``case_metrics.parquet``       errors of each case, target and region or step
+``plots/<target>.png``         errors by split, size and height; predicted over true values
+``plots/steps.png``            of a model of the steps of builds: the errors against the step
+``predictions/<case>.vtu``     truth, prediction and error on the mesh, of the best, median and worst cases
+``predictions/<case>.*.png``   the same as a picture of each target
+``member_<n>/``                of an ensemble: the runs of its members
+``metrics.json``               mean and median errors; written last, so a run that has it is finished
+=============================  ==============================================================================
+
 A floor has neither losses nor ``best.ckpt``.
 """
 
@@ -22,6 +44,7 @@ LOSS_PLOT = Path("loss.png")
 METRICS = Path("metrics.json")
 TENSORBOARD = Path("tensorboard")
 PLOTS = Path("plots")
+STEPS_PLOT = PLOTS / "steps.png"
 PREDICTIONS = Path("predictions")
 REPORT = Path("report.html")
 CASE_METRICS = Path("case_metrics.parquet")

@@ -15,6 +15,7 @@ from pipelines.examples import choose_examples, write_examples
 from pipelines.node_sample import NodeSample
 from pipelines.pictures import draw
 from pipelines.run_report import report
+from pipelines.step_plots import has_steps, save_step_plot
 from pipelines.tensorboard import write_final_metrics
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def complete_folder(run: Run, store: Dataset, *, examples: int, quiet: bool) -> 
 
 def _plot(run: Run, scores: pd.DataFrame, sample: NodeSample) -> None:
     (run.path / files.PLOTS).mkdir(exist_ok=True)
+    if has_steps(scores):
+        save_step_plot(run.path / files.STEPS_PLOT, scores, run.targets)
     for target in run.targets:
         of_target = scores[(scores["target"] == target) & (scores["region"] == "all")]
         path = run.path / files.plot_of(target)

@@ -37,6 +37,9 @@ class TrainOptions:
     state_noise : float
         Of next-step: noise on the state before a step, in standard deviations of each target, so that the
         model learns to go on from its own errors.
+    pushforward : bool
+        Of next-step: start each training step from the model's own prediction of the state before, which
+        costs another evaluation.
     coordinate_scale : tuple of float
         What x, y and z are divided by, in mm.
     features : tuple of str
@@ -116,6 +119,7 @@ class TrainOptions:
     increments: bool = True
     across_removal: bool = False
     state_noise: float = 0.0
+    pushforward: bool = False
     coordinate_scale: tuple[float, float, float] = (30.0, 30.0, 60.0)
     features: tuple[str, ...] = ()
     feature_scale: float = 10.0
@@ -209,8 +213,11 @@ class FitOptions:
 
 def check_task(options: TrainOptions) -> None:
     """Raise `UserError` unless the options go with the task."""
-    if options.task != "next-step" and options.state_noise:
-        raise UserError(f"--state_noise: {options.task} sees no state; it is for --task next-step")
+    for name in ("state_noise", "pushforward"):
+        if options.task != "next-step" and getattr(options, name):
+            raise UserError(f"--{name} is for --task next-step; {options.task} sees no state")
+    if options.pushforward and options.subsample:
+        raise UserError("--subsample: --pushforward needs every node, to start from its prediction")
     if options.task == "final":
         if options.across_removal:
             raise UserError("--across_removal is for --task next-step and any-step, which learn steps")

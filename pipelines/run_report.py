@@ -82,6 +82,9 @@ def _sections(
         "errors",
         *(_image(run.path / files.plot_of(target), f"errors of {target}") for target in run.targets),
     )
+    yield section(
+        "Errors over the build", "steps", _image(run.path / files.STEPS_PLOT, "errors against the step")
+    )
     yield section("Examples", "examples", *(part for one in examples for part in _example(run, one)))
     configuration = (run.path / files.CONFIG).read_text(encoding="utf-8")
     yield section(

@@ -79,4 +79,6 @@ class Start(Callback):
             f"data     {job.training.data}: {len(store.train)} train cases ({nodes:,} nodes), "
             f"{len(store.val)} val, {len(store.test)} test"
         )
+        if job.training.task != "final":
+            print(f"task     {job.training.task}")
         print(f"targets  {', '.join(scalar_targets(job.training.targets))}")

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from pipelines.batching import Draw
-from pipelines.data import Sample, Samples, SizedSamples
+from pipelines.carry import Carry, carry
+from pipelines.data import Earlier, Sample, Samples, SizedSamples
 from pipelines.mesh_view import levels_folder
 from pipelines.step_encoding import step_inputs, step_targets
 from pipelines.transitions import StepReader, carried, transitions
@@ -26,12 +27,19 @@ _NOISE = 1
 
 
 def make_samples(
-    cases: Dataset, description: Description, variation: Variation | None = None, state_noise: float = 0.0
+    cases: Dataset,
+    description: Description,
+    variation: Variation | None = None,
+    *,
+    state_noise: float = 0.0,
+    pushforward: bool = False,
 ) -> SizedSamples:
     """Return what a model learns from: the cases of a view, or the steps of their builds."""
     if description.task is None:
         return Samples(cases, description, variation)
-    return StepSamples(cases, description, description.task, variation, state_noise)
+    return StepSamples(
+        cases, description, description.task, variation, state_noise=state_noise, pushforward=pushforward
+    )
 
 
 class StepSamples(SizedSamples):
@@ -52,6 +60,8 @@ class StepSamples(SizedSamples):
     state_noise : float
         Standard deviation of the noise on the state before, in standard deviations of each target, drawn anew
         in every epoch.  The increment to learn leads from there to the true state after.
+    pushforward : bool
+        Whether samples come with the step before.
     """
 
     def __init__(
@@ -60,13 +70,16 @@ class StepSamples(SizedSamples):
         description: Description,
         task: StepTask,
         variation: Variation | None = None,
+        *,
         state_noise: float = 0.0,
+        pushforward: bool = False,
     ) -> None:
         self._cases = cases
         self._description = description
         self._task = task
         self._variation = variation
         self._state_noise = state_noise
+        self._pushforward = pushforward
         self._reader = StepReader.of(description)
         self._levels_folder = levels_folder(cases)
         self.transitions = list(transitions(cases, across_removal=task.across_removal))
@@ -82,7 +95,24 @@ class StepSamples(SizedSamples):
         return np.minimum(counts, subsample) if subsample else counts
 
     def __getitem__(self, key: int | Draw) -> Sample:
-        transition = self.transitions[key.position if isinstance(key, Draw) else key]
+        position = key.position if isinstance(key, Draw) else key
+        sample = self._sample(position, key, self._state_noise)
+        return sample._replace(earlier=self._earlier(position, key, sample)) if self._pushforward else sample
+
+    def _earlier(self, position: int, key: int | Draw, sample: Sample) -> Earlier:
+        """Return the step before, varied alike; of a first step itself, to add nothing."""
+        transition = self.transitions[position]
+        if transition.before is None:
+            nodes = len(sample.inputs)
+            return Earlier(sample, Carry(np.zeros((nodes, 8), np.int32), np.zeros((nodes, 8), np.float32)))
+        case = self._cases.read(transition.case, self._reader.variables)
+        before, step = self._reader.steps(case, [transition.before, transition.step])
+        # Transitions of a case follow one another.
+        return Earlier(self._sample(position - 1, key, 0), carry(before, step))
+
+    def _sample(self, position: int, key: int | Draw, state_noise: float) -> Sample:
+        """Return a step, varied as drawn."""
+        transition = self.transitions[position]
         case = self._cases.read(transition.case, self._reader.variables)
         wanted = [index for index in (transition.before, transition.step) if index is not None]
         *earlier, step = self._reader.steps(case, wanted if self._task.sees_state else wanted[-1:])
@@ -95,8 +125,9 @@ class StepSamples(SizedSamples):
             mesh = mesh and mesh._replace(points=step.points)
         state = None
         if known is not None:
-            noise = self._noise(key, known.node_count) if before is not None else 0
-            state = self._description.scaling.truth(known) + noise
+            state = self._description.scaling.truth(known)
+            if state_noise and before is not None and isinstance(key, Draw):
+                state += state_noise * self._noise(key, known.node_count)
         return Sample(
             f"{case.case_id}, step {transition.step}",
             torch.from_numpy(step_inputs(self._description, step, before, state)),
@@ -104,13 +135,11 @@ class StepSamples(SizedSamples):
             mesh,
         )
 
-    def _noise(self, key: int | Draw, nodes: int) -> NDArray[np.float32]:
-        """Draw the noise on the state before a step, (nodes, targets) in the units of the targets."""
-        scale = np.array(self._task.state_std, np.float32)
-        if not (self._state_noise and isinstance(key, Draw)):
-            return np.zeros((nodes, len(scale)), np.float32)
+    def _noise(self, key: Draw, nodes: int) -> NDArray[np.float32]:
+        """Draw noise of one standard deviation of each target, (nodes, targets) in their units."""
         assert self._variation is not None
+        scale = np.array(self._task.state_std, np.float32)
         of_draw = (key.epoch, key.position, _NOISE)
         generator = np.random.default_rng(np.random.SeedSequence(self._variation.seed, spawn_key=of_draw))
         noise = generator.standard_normal((nodes, len(scale)), np.float32)
-        return self._state_noise * scale * noise
+        return scale * noise

@@ -94,7 +94,13 @@ def _train(job: Job[TrainOptions]) -> int:
     history = History(job.output / files.HISTORY)
     budget = Budget(job.training.max_steps, job.training.max_minutes)
     variation = Variation(job.training.seed, job.training.augment, job.training.subsample)
-    samples = make_samples(store.train, description, variation, job.training.state_noise)
+    samples = make_samples(
+        store.train,
+        description,
+        variation,
+        state_noise=job.training.state_noise,
+        pushforward=job.training.pushforward,
+    )
     epochs = count_epochs(job.training, samples.node_counts, description)
     trainer = make_trainer(job, epochs, [Start(job, store), budget, *_callbacks(job, history)])
     surrogate = _kind(job.training)(model, description, job.training, budget)
