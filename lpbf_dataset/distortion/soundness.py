@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from lpbf_dataset.mesh.self_intersection import piercing_triangles
 
@@ -12,11 +13,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from trimesh import Trimesh
 
-MAX_SMOOTHINGS = 10
-"""Rounds in which a move is made more even where it folds the surface, before it is made smaller there."""
+MAX_SMOOTHINGS = 8
+"""Rounds in which a move is evened out where it folds the surface, each with twice the sweeps of the one
+before, until it is made smaller there."""
 
 MAX_HALVINGS = 12
 """Rounds in which it is made smaller then; the last leaves a four-thousandth of it."""
+
+SWEEPS_PER_HALVING = 16
+"""To let what is moved less fade into what is not."""
+
+SHORTEST_EDGE = 1e-6
+"""In mm: the ends of shorter ones are as good as one, and one to single precision."""
 
 
 class CompensationError(ValueError):
@@ -43,8 +51,9 @@ def sound_move(nominal: Trimesh, vertices: NDArray[np.floating]) -> SoundMove:
 
     A triangle is unsound that turns by more than a right angle, is pierced by another or pierces one, unless
     it is so from the start.  The moves of the vertices of an unsound triangle and of its neighbours are
-    averaged with those around them: a triangle whose corners move alike does not fold.  What that does not
-    settle, such as two walls that bend into each other, is moved half as far, over and over.
+    evened out with those around them: a triangle whose corners move alike does not fold.  What that does not
+    settle, such as two walls that bend into each other, is moved half as far, over and over, and what is near
+    it somewhat less far.
 
     Positions are tried, and returned, in single precision, as STL files hold them.
 
@@ -65,21 +74,26 @@ def sound_move(nominal: Trimesh, vertices: NDArray[np.floating]) -> SoundMove:
         If no share of the move is sound.
     """
     start, faces = np.asarray(nominal.vertices), nominal.faces
-    move = vertices - start
-    held = np.zeros(len(start), dtype=np.bool_)
+    wanted = _rounded(np.asarray(vertices, dtype=np.float64))
+    move, share = wanted - start, np.ones((len(start), 1))
+    uneven = np.zeros(len(start), dtype=np.bool_)
     unsound_before: NDArray[np.bool_] | None = None
     for attempt in range(MAX_SMOOTHINGS + MAX_HALVINGS):
-        reached = _rounded(start + move)
+        reached = _rounded(start + share * move)
         unsound = _unsound(start, reached, faces)
         if unsound.any():
             if unsound_before is None:
                 unsound_before = _unsound(start, _rounded(start), faces)
             unsound &= ~unsound_before
         if not unsound.any():
-            return SoundMove(reached, held)
+            return SoundMove(reached, (reached != wanted).any(axis=1))
         around = _around(faces, unsound, len(start))
-        move[around] = _averaged(move, faces, around) if attempt < MAX_SMOOTHINGS else move[around] / 2.0
-        held |= around
+        if attempt < MAX_SMOOTHINGS:
+            uneven |= around
+            move = _evened(move, nominal, uneven, 2**attempt)
+        else:
+            share[around] /= 2.0
+            share = np.minimum(share, _evened(share, nominal, np.ones_like(uneven), SWEEPS_PER_HALVING))
     where = ", ".join(f"{x:.1f}" for x in start[faces[np.flatnonzero(unsound)[0]]].mean(axis=0))
     raise CompensationError(
         f"the surface folds or intersects itself near ({where}) mm however little it is moved there; "
@@ -104,15 +118,24 @@ def _normals(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
-def _averaged(
-    move: NDArray[np.float64], faces: NDArray[np.int64], chosen: NDArray[np.bool_]
+def _evened(
+    values: NDArray[np.float64], surface: Trimesh, chosen: NDArray[np.bool_], sweeps: int
 ) -> NDArray[np.float64]:
-    """Average the moves (k, 3) of the chosen vertices over the triangles around each."""
-    near = faces[chosen[faces].any(axis=1)]
-    total, count = np.zeros_like(move), np.zeros((len(move), 1))
-    np.add.at(total, near, move[near].mean(axis=1)[:, None])
-    np.add.at(count, near, 1.0)
-    return total[chosen] / count[chosen]
+    """Bring values (v, k) of the chosen vertices nearer to those of their neighbours; the others stay.
+
+    Weights are the inverse squares of the lengths of the edges: the ends of an edge of a few micrometres are
+    soon as one, whatever others are that lie millimetres away.
+    """
+    edges = surface.edges_unique[chosen[surface.edges_unique].any(axis=1)]
+    squares = ((surface.vertices[edges[:, 0]] - surface.vertices[edges[:, 1]]) ** 2).sum(axis=1)
+    ends = np.concatenate([edges, edges[:, ::-1]]).T
+    weight = np.tile(1.0 / np.maximum(squares, SHORTEST_EDGE**2), 2)
+    weights = sparse.csr_array((weight, ends), shape=(len(values), len(values)))[chosen]
+    total = np.maximum(weights.sum(axis=1)[:, None], np.finfo(np.float64).tiny)
+    evened = values.copy()
+    for _ in range(sweeps):
+        evened[chosen] = (evened[chosen] + weights @ evened / total) / 2.0
+    return evened
 
 
 def _around(faces: NDArray[np.int64], chosen: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:

@@ -66,6 +66,22 @@ def test_a_sliver_goes_along_with_its_neighbours():
     np.testing.assert_allclose(reached, wanted, atol=3 * height)
 
 
+@pytest.mark.parametrize("jump", [0.01, 0.1, 1.0])
+def test_a_move_that_jumps_is_made_even(jump):
+    """However wild, a move becomes one that a surface with slivers can make."""
+    cylinder = trimesh.creation.cylinder(radius=5, height=10, sections=200)
+    cylinder.vertices[:200:3, 2] += 1e-3
+    rng = np.random.default_rng(0)
+    wanted = cylinder.vertices + [0.2, 0, 0] + rng.uniform(-jump, jump, cylinder.vertices.shape)
+    reached, damped = sound_move(cylinder, wanted)
+    surface = trimesh.Trimesh(reached, cylinder.faces, process=False)
+    turn = trimesh.triangles.cross(surface.triangles) * trimesh.triangles.cross(cylinder.triangles)
+    assert (turn.sum(axis=1) >= 0).all()
+    assert not piercing_triangles(reached, cylinder.faces).any()
+    assert np.isfinite(reached).all()
+    np.testing.assert_array_equal(reached[~damped], wanted[~damped].astype(np.float32))
+
+
 def test_what_intersected_before_is_let_be():
     box = trimesh.creation.box((2, 2, 2))
     overlapping = trimesh.util.concatenate([box, box.copy().apply_translation((1, 0.9, 0.8))])
