@@ -72,7 +72,7 @@ def test_a_move_that_jumps_is_made_even(jump):
     cylinder = trimesh.creation.cylinder(radius=5, height=10, sections=200)
     cylinder.vertices[:200:3, 2] += 1e-3
     rng = np.random.default_rng(0)
-    wanted = cylinder.vertices + [0.2, 0, 0] + rng.uniform(-jump, jump, cylinder.vertices.shape)
+    wanted = cylinder.vertices + np.array([0.2, 0, 0]) + rng.uniform(-jump, jump, cylinder.vertices.shape)
     reached, damped = sound_move(cylinder, wanted)
     surface = trimesh.Trimesh(reached, cylinder.faces, process=False)
     turn = trimesh.triangles.cross(surface.triangles) * trimesh.triangles.cross(cylinder.triangles)
