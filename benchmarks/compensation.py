@@ -1,12 +1,14 @@
 """What compensation leaves of the distortion: parts are compensated, written, read back and printed again.
 
-    python benchmarks/compensation.py [--parts 1 4 ...] [--longest_edge 30] [--evaluations 5] [--run RUN]
+    python benchmarks/compensation.py [--parts 1 4 ...] [--longest_edge 30] [--finest_cell 0.8]
+        [--evaluations 5] [--run RUN]
 
 Each part is a procedural one named by its place in the sequence of seed 0.  Its surface is refined,
 compensated against the displacement that the embedded solver predicts, and written to an STL file.  The
 solver then runs anew on the triangles of that file.  Printed are the RMS deviations of the surface from the
 nominal one after the best rigid fit.  ``--run`` does the same with the displacement that a trained run
-predicts in place of the solver's; components that it does not predict are not compensated.
+predicts in place of the solver's; components that it does not predict are not compensated.  Choose the
+cells that it was trained with, and parts that it was not trained on.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpbf_dataset import Case
 from lpbf_dataset.distortion import (
     compensate,
     deviation,
@@ -30,14 +31,10 @@ from lpbf_dataset.distortion import (
     simulated_displacement,
 )
 from lpbf_dataset.export.surface import write_surface
-from lpbf_dataset.features import geometry_features, mesh_surface
-from lpbf_dataset.mesh import unique_edges
 from lpbf_dataset.parts import ProceduralPart
 from lpbf_dataset.simulation.materials import MATERIALS
-from lpbf_dataset.simulation.octree import build_mesh
-from lpbf_dataset.simulation.process import set_down
+from lpbf_dataset.simulation.part_case import mesh_part
 from lpbf_dataset.simulation.settings import SimulationSettings
-from lpbf_dataset.simulation.voxels import drop_islands, voxelise
 from lpbf_dataset.sources.part_files import read_part
 from lpbf_dataset.sources.stl import parse_stl
 
@@ -92,7 +89,11 @@ class Row:
 
 
 def measure(
-    part: ProceduralPart, displacement: DisplacementSource, solver: DisplacementSource, evaluations: int
+    part: ProceduralPart,
+    displacement: DisplacementSource,
+    solver: DisplacementSource,
+    evaluations: int,
+    longest_edge: float,
 ) -> Row:
     """Compensate a part against one displacement, and print the result by the solver.
 
@@ -105,8 +106,10 @@ def measure(
         What really happens.
     evaluations : int
         Most calls of `displacement`.
+    longest_edge : float
+        Of the refined surface, mm.
     """
-    nominal = refined(part.read().mesh, EDGE_IN_CELLS * SimulationSettings().cell_height)
+    nominal = refined(part.read().mesh, longest_edge)
     start = time.perf_counter()
     result = compensate(nominal, displacement, evaluations=evaluations)
     seconds = time.perf_counter() - start
@@ -139,24 +142,7 @@ def read_back(path: Path, nominal: Trimesh) -> Trimesh:
     return moved(nominal, vertices)
 
 
-def unsolved_case(surface: Trimesh, settings: SimulationSettings) -> Case:
-    """Mesh a part as the solver does, without plate and displacement, with the features that models use."""
-    triangles = set_down(surface.triangles)
-    grid = voxelise(triangles, cell_height=settings.cell_height, group_cells=settings.group_cells)
-    grid, _ = drop_islands(grid)
-    mesh = build_mesh(grid, group_cells=settings.group_cells, plate_depth=settings.plate_depth)
-    nodes, cells = np.unique(mesh.cells[mesh.cell_range(1).start :], return_inverse=True)
-    points, cells = mesh.points[nodes].astype(np.float32), cells.reshape(-1, 8).astype(np.int32)
-    variables = {
-        "points": points,
-        "cells": cells,
-        "edges": unique_edges(cells, len(points)),
-        **geometry_features(points, cells, mesh_surface(points, cells)),
-    }
-    return Case("part", "part", "geometry", variables)
-
-
-def predicted_displacement(run: Path) -> DisplacementSource:
+def predicted_displacement(run: Path, settings: SimulationSettings) -> DisplacementSource:
     """Displacement that a trained run predicts; zero where it predicts no such component."""
     from pipelines.run import Run
 
@@ -167,7 +153,7 @@ def predicted_displacement(run: Path) -> DisplacementSource:
     print(f"{run} predicts {', '.join(name for name, _ in known)}: only these are compensated")
 
     def displacement(surface: Trimesh) -> np.ndarray:
-        case = unsolved_case(surface, SimulationSettings())
+        case = mesh_part("part", surface, settings).case
         prediction = model.predict(case)
         vectors = np.zeros((case.node_count, 3))
         for name, axis in known:
@@ -196,16 +182,21 @@ def main() -> None:
     )
     parser.add_argument("--parts", type=int, nargs="+", default=PARTS, help="places in the sequence")
     parser.add_argument("--longest_edge", type=float, default=30.0, help="of each part, mm")
+    parser.add_argument("--finest_cell", type=float, default=0.8, help="height of the finest cells, mm")
     parser.add_argument("--evaluations", type=int, default=5, help="most runs of the solver to compensate")
     parser.add_argument("--run", type=Path, help="folder of a trained run, to compensate with it as well")
     options = parser.parse_args()
-    solver = simulated_displacement(MATERIALS["inconel625"])
+    layers = round(options.finest_cell / SimulationSettings.layer_thickness)
+    settings = SimulationSettings(layers_per_cell=layers)
+    solver = simulated_displacement(MATERIALS["inconel625"], settings)
+    sources = [solver]
+    if options.run:
+        sources.append(predicted_displacement(options.run, settings))
     size = (options.longest_edge, options.longest_edge)
     parts = [ProceduralPart(index, SEED, size) for index in options.parts]
-    print_table([measure(part, solver, solver, options.evaluations) for part in parts])
-    if options.run:
-        surrogate = predicted_displacement(options.run)
-        print_table([measure(part, surrogate, solver, options.evaluations) for part in parts])
+    edge = EDGE_IN_CELLS * settings.cell_height
+    for source in sources:
+        print_table([measure(part, source, solver, options.evaluations, edge) for part in parts])
 
 
 if __name__ == "__main__":
