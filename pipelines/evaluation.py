@@ -115,8 +115,8 @@ def case_scores(
 def run_scores(run: Run, cases: Dataset, *, quiet: bool, observe: Observer = _ignore) -> pd.DataFrame:
     """Score a run on every case of a view of a store, as `case_scores` does.
 
-    A model of the steps of builds is scored on each step, see `pipelines.step_evaluation`: the rows of "all"
-    are then means over the steps of a case.
+    A model of the steps of builds is scored on each step, see `pipelines.step_evaluation`: the rows of the
+    region "all" are then means over the steps of a case.
     """
     if run.description.task is None:
         return case_scores(Predictor.of_run(run, cases), cases, quiet=quiet, observe=observe)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pipelines.transitions import Transition
 
 MAX_STEPS = 400
-"""Steps that moments are taken over, evenly spread over all: hundreds of nodes each, they are known to a per
-cent, and reading them takes seconds where reading all of a large store takes an hour."""
+"""Steps that moments are taken over at most, evenly spread over those of training.  A scale need not be more
+exact, and a large store has a hundred thousand steps."""
 
 
 def describe_steps(

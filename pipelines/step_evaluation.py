@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
+from pipelines.checkpoint import RunError
 from pipelines.evaluation import unit
 from pipelines.mesh_view import levels_folder
 from pipelines.metrics import METRICS, score
@@ -63,15 +64,19 @@ def step_scores(run: Run, cases: Dataset, *, quiet: bool, observe: Observer) -> 
     Raises
     ------
     RunError, StoreError
-        If the store holds no history, or is damaged.
+        If no case has steps, or the store is damaged.
     """
     variables = StepReader.of(run.description).variables
     folder = levels_folder(cases)
     bar = tqdm(range(len(cases)), desc="evaluating", unit="case", disable=quiet)
     tables = []
     for position in bar:
-        rows = pd.DataFrame(_case_rows(run, cases.read(position, variables), folder, observe))
+        case = cases.read(position, variables)
+        # Some source may know but the final state of some cases.
+        rows = pd.DataFrame(_case_rows(run, case, folder, observe) if case.steps else [])
         tables += [rows, _summaries(rows)] if len(rows) else []
+    if not tables:
+        raise RunError(f"no case of {cases.location} has steps; build it with lpbf-build --steps all")
     return pd.concat(tables, ignore_index=True)
 
 
