@@ -204,7 +204,16 @@ class Case:
         defaults = {
             "cmap": "coolwarm" if is_signed else "viridis",
             "clim": (-largest if is_signed else 0.0, largest),
-            "scalar_bar_args": {"title": name if variable.units == "1" else f"{name} [{variable.units}]"},
+            "scalar_bar_args": {
+                "title": name if variable.units == "1" else f"{name} [{variable.units}]",
+                "vertical": True,
+                "position_x": 0.82,
+                "position_y": 0.25,
+                "height": 0.5,
+            },
+            # Much light from everywhere: faces in the shade keep the colour that the bar names.
+            "ambient": 0.5,
+            "diffuse": 0.5,
             "text": self.case_id,
         }
         return grid.plot(scalars=values, **{**defaults, **options})
