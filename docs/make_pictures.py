@@ -37,7 +37,7 @@ from viz.gallery import gallery_scene
 from viz.rendering import prepare_offscreen, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -169,21 +169,24 @@ def picture(scene: pv.Plotter) -> Image.Image:
 
 def save(image: Image.Image, path: Path) -> None:
     """Write a PNG that is small enough for a README, in 256 colours where it must be."""
-    contents = _png(image)
-    if len(contents) > LARGEST_FILE:
-        # Coverage rather than frequency decides on the colours, so that the bar keeps its ends.
-        few = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        contents = _png(few)
-    if len(contents) > LARGEST_FILE:
-        raise SystemExit(f"{path} takes {len(contents)} bytes, more than {LARGEST_FILE}")
+    for variant in _ever_smaller(image):
+        stream = BytesIO()
+        variant.save(stream, "PNG", optimize=True)
+        if stream.tell() <= LARGEST_FILE:
+            break
+    else:
+        raise SystemExit(f"{path} takes {stream.tell()} bytes, more than {LARGEST_FILE}")
     with replacing(path) as unfinished:
-        unfinished.write_bytes(contents)
+        unfinished.write_bytes(stream.getvalue())
 
 
-def _png(image: Image.Image) -> bytes:
-    stream = BytesIO()
-    image.save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+def _ever_smaller(image: Image.Image) -> Iterator[Image.Image]:
+    """Yield an image as it is, then in 256 colours with dithering, then without."""
+    yield image
+    # Coverage rather than frequency decides on the colours, so that the bar keeps its ends.
+    flat = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    yield image.quantize(palette=flat, dither=Image.Dither.FLOYDSTEINBERG)
+    yield flat
 
 
 PICTURES = {f.__name__: f for f in (gallery, comparison, viewer, compensation)}
