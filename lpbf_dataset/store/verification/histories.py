@@ -134,7 +134,7 @@ def check_histories(
         Wraps the rows of the case table.
     """
     names = [name for name in HISTORY_VARIABLES if name in arrays]
-    for row in progress(range(len(table["case_id"])), "history"):
+    for row in progress(range(len(table["case_id"])), "case"):
         steps, offsets = histories.table(row), histories.offsets(row)
         values: dict[str, NDArray[Any]] = {}
         for name in names:
