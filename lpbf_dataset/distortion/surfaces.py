@@ -20,6 +20,10 @@ FLATNESS = 2.5e-4
 a quarter of a micrometre, a hundred times the rounding of an STL file of a part of 60 mm."""
 
 
+MAX_ROUNDS = 8
+"""Slivers that lie on slivers take a round each to get at the faces beside them; most parts have none."""
+
+
 def refined(surface: trimesh.Trimesh, longest_edge: float) -> trimesh.Trimesh:
     """Triangulate a surface anew so that it can warp, as a flat face of two triangles cannot.
 
@@ -46,12 +50,24 @@ def refined(surface: trimesh.Trimesh, longest_edge: float) -> trimesh.Trimesh:
         If the length is not positive or takes too many triangles; see `split_long_edges`.
     """
     vertices = np.asarray(surface.vertices)
-    faces = collapse_short_edges(vertices, surface.faces, FLATNESS)
-    faces = flipped_to_delaunay(vertices, faces, flat_patches(vertices, faces, FLATNESS))
+    faces = _improved(vertices, surface.faces, np.inf)
     vertices, faces = split_long_edges(vertices, faces, longest_edge)
-    faces = flipped_to_delaunay(vertices, faces, flat_patches(vertices, faces, FLATNESS), longest_edge)
+    faces = _improved(vertices, faces, longest_edge)
     used, faces = np.unique(faces, return_inverse=True)
     return trimesh.Trimesh(vertices[used], faces.reshape(-1, 3), process=False)
+
+
+def _improved(
+    vertices: NDArray[np.float64], faces: NDArray[np.int64], longest_edge: float
+) -> NDArray[np.int64]:
+    """Rid a surface of needles and caps, as far as its vertices allow."""
+    for _ in range(MAX_ROUNDS):
+        faces = collapse_short_edges(vertices, faces, FLATNESS)
+        patches = flat_patches(vertices, faces, FLATNESS)
+        faces = flipped_to_delaunay(vertices, faces, patches, longest_edge)
+        if (patches.labels >= 0).all():
+            break
+    return faces
 
 
 def moved(surface: trimesh.Trimesh, vertices: NDArray[np.floating]) -> trimesh.Trimesh:

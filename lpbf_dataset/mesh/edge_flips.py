@@ -36,7 +36,8 @@ def flipped_to_delaunay(
 
     Of all triangulations of the vertices of a patch this one has the largest smallest angle (Lawson,
     "Software for C1 surface interpolation", Mathematical Software III, 1977, pp. 161-194).  Edges between
-    patches stay, and so does every vertex.
+    patches stay, and so does every vertex.  Two slivers without a patch that have their longest edge in
+    common exchange it for a shorter one: their corners lie on one line.
 
     Parameters
     ----------
@@ -128,6 +129,13 @@ def _improves(a, b, v, w, normal, longest):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _shortens(a, b, v, w):  # type: ignore[no-untyped-def]
+    """Whether v-w is shorter than a-b, the longest edge of both triangles."""
+    squares = [(p - q) @ (p - q) for p, q in ((v, w), (a, v), (v, b), (b, w), (w, a))]
+    return max(squares) < (a - b) @ (a - b)
+
+
+@njit(cache=True, nogil=True)
 def _flip(points, faces, twin, pinched, labels, normals, longest):  # type: ignore[no-untyped-def]
     """Flip edges in place, each of which may make those around it worth a flip."""
     corner = faces.ravel()
@@ -141,14 +149,17 @@ def _flip(points, faces, twin, pinched, labels, normals, longest):  # type: igno
         waiting[edge] = False
         back = twin[edge]
         label = labels[edge // 3]
-        if back < 0 or label < 0 or labels[back // 3] != label:
+        if back < 0 or labels[back // 3] != label:
             continue
         from_b, from_a = _next(edge), _next(back)
         to_a, to_b = _next(from_b), _next(from_a)
         a, b, v, w = corner[edge], corner[from_b], corner[to_a], corner[to_b]
         if v == w or (pinched[v] and pinched[w]):
             continue
-        if not _improves(points[a], points[b], points[v], points[w], normals[label], longest):
+        if label < 0:
+            if not _shortens(points[a], points[b], points[v], points[w]):
+                continue
+        elif not _improves(points[a], points[b], points[v], points[w], normals[label], longest):
             continue
         if _is_neighbour(corner, twin, to_b, v) if pinched[v] else _is_neighbour(corner, twin, to_a, w):
             continue

@@ -22,7 +22,8 @@ class FlatPatches(NamedTuple):
     Attributes
     ----------
     labels : (m,) int64 ndarray
-        Patch of each triangle, from 0; -1 for a sliver beside nothing but slivers.
+        Patch of each triangle, from 0; -1 for a sliver whose longest edge is that of another sliver, and for
+        those beside such a pair.
     normals : (p, 3) float64 ndarray
         Unit normal of each patch.
     """

@@ -80,6 +80,23 @@ def test_a_cap_on_a_ridge_is_flipped_away():
     assert mesh.volume == pytest.approx(trimesh.Trimesh(vertices, faces).volume, rel=TOLERANCE)
 
 
+def test_slivers_on_each_other_are_undone():
+    """A slit of no width in an upright edge, with a vertex on either side of it."""
+    left, right = (0, 0, 0.4), (0, 1e-9, 0.7)
+    vertices = np.array([(0, 0, 0), (0, 0, 1), left, right, (1, -1, 0.5), (1, 1, 0.5)], dtype=float)
+    faces = [(0, 1, 2), (1, 0, 3), (2, 1, 4), (0, 2, 4), (1, 3, 5), (3, 0, 5), (1, 5, 4), (0, 4, 5)]
+    solid = trimesh.Trimesh(vertices, faces, process=False)
+    assert solid.is_watertight
+    assert np.sort(solid.area_faces)[1] < 1e-9
+    found = solid.faces
+    for _ in range(2):
+        found = flipped(vertices, found)
+    mesh = trimesh.Trimesh(vertices, found, process=False)
+    assert mesh.is_watertight
+    assert mesh.area_faces.min() > 0.1
+    assert mesh.volume == pytest.approx(solid.volume, rel=1e-6)
+
+
 def test_no_edge_grows_beyond_the_longest_allowed():
     plane = np.array([(0, 0), (1.9, 0), (0.9, 0.3), (0.9, -2)])
     vertices, faces = coned(plane, np.array([(0, 1, 2), (1, 0, 3)]))
