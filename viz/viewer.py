@@ -105,11 +105,7 @@ class Viewer:
             raise SubjectError(f"{self.subject.name} has no case {name!r}")
         step = len(self.subject.step_labels(name)) - 1
         part = self.subject.load(name, step)
-        look = self.look
-        if look.field not in (field.name for field in part.fields):
-            field, component = self._default_field(part, compare=look.compare)
-            look = replace(look, field=field, component=component)
-        self._show(part, look)
+        self._show(part, self._look_at(part))
         self.case_name, self.step = name, step
 
     def move_case(self, offset: int) -> None:
@@ -121,7 +117,8 @@ class Viewer:
         """Look at another step of the case, counted from 0."""
         if not 0 <= step < len(self.step_labels):
             raise SubjectError(f"case {self.case_name} has no step {step}; it has {len(self.step_labels)}")
-        self._show(self.subject.load(self.case_name, step), self.look, keep_camera=True)
+        part = self.subject.load(self.case_name, step)
+        self._show(part, self._look_at(part), keep_camera=True)
         self.step = step
 
     def set_field(self, name: str) -> None:
@@ -211,6 +208,13 @@ class Viewer:
         if not compare:
             return (NO_COMPONENT, *field.components) if field.components else ()
         return tuple(c for c in field.components if field.scalar_name(c) in self.subject.predicted)
+
+    def _look_at(self, part: Part) -> Look:
+        """Look as before, at another field where the part does not have this one."""
+        if self.look.field in (field.name for field in part.fields):
+            return self.look
+        field, component = self._default_field(part, compare=self.look.compare)
+        return replace(self.look, field=field, component=component)
 
     def _default_field(self, part: Part, *, compare: bool) -> tuple[str, str]:
         if compare:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lpbf_dataset import StoreError
 from lpbf_dataset.schema import SPLITS
+from viz.steps import step_title
 from viz.subjects.base import SubjectError, part_of_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from lpbf_dataset import Case, Dataset
     from viz.subjects.base import Part, Prediction
 
 _NOT_DRAWN = ("edges",)
+
+FINAL = "final"
+"""Label of the state that is left in the end."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +66,51 @@ class StoreSubject:
         views = (self.cases.split(split) for split in reversed(SPLITS))
         return next((view for view in views if len(view)), self.cases).case_ids[0]
 
-    def step_labels(self, case_name: str) -> Sequence[str]:  # noqa: ARG002  (of the protocol)
-        """Return the final state alone: a store holds no other."""
-        return ("final",)
+    def step_labels(self, case_name: str) -> Sequence[str]:
+        """Return what the steps of the build are called, where the store holds them, and the final state.
 
-    def load(self, case_name: str, step: int) -> Part:  # noqa: ARG002
-        """Read a case."""
-        # A model may need the edges.
-        variables = [name for name in self.cases.variables if self.predict or name not in _NOT_DRAWN]
-        try:
+        A step that could not be read is left out, and the next one says so.  A model predicts the final
+        state alone.
+        """
+        with self._reporting(case_name):
+            return [*(label for _, label in self._steps_before_last(case_name)), FINAL]
+
+    def load(self, case_name: str, step: int) -> Part:
+        """Read a case at a step; the last is its final state, with what else is known of its nodes."""
+        with self._reporting(case_name):
+            earlier = list(self._steps_before_last(case_name))
+            if step < len(earlier):
+                index, label = earlier[step]
+                state = self.cases.read(case_name, ()).steps[index]
+                part = part_of_case(state)
+                return replace(part, title=f"{part.title}, {label}")
+            # A model may need the edges.
+            variables = [name for name in self.cases.variables if self.predict or name not in _NOT_DRAWN]
             case = self.cases.read(case_name, variables)
+        predict = self.predict
+        return part_of_case(case, None if predict is None else lambda: predict(case))
+
+    def _steps_before_last(self, case_name: str) -> Iterator[tuple[int, str]]:
+        """Position in the history, and label, of each step that is there but the last, which is final."""
+        if self.predict is not None or not self.cases.has_history:
+            return
+        table = self.cases.step_table(case_name)
+        groups, missing = int(table.group.max(initial=0)), 0
+        for index, kind in enumerate(table.kinds[:-1]):
+            if table.is_missing[index]:
+                missing += 1
+                continue
+            title = step_title(kind, int(table.group[index]), groups)
+            note = f" (missing before it: {missing})" if missing else ""
+            yield index, f"{title}, z = {table.height[index]:.4g} mm{note}"
+            missing = 0
+
+    @contextmanager
+    def _reporting(self, case_name: str) -> Iterator[None]:
+        """Turn what the store complains about into a `SubjectError`."""
+        try:
+            yield
         except KeyError:
             raise SubjectError(f"{self.name} has no case {case_name!r}") from None
         except StoreError as error:
             raise SubjectError(str(error)) from error
-        predict = self.predict
-        return part_of_case(case, None if predict is None else lambda: predict(case))
