@@ -1,4 +1,4 @@
-"""``lpbf-export``: cases of a store, or the steps of simulations, in the formats of other programs."""
+"""``lpbf-export``: cases of a store, or the steps of their builds, in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lpbf_dataset.sources.netfabb import NetfabbSource
 from pipelines.console import EXIT_INCOMPLETE, UserError, add_verbosity, run_command, set_verbosity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jsonargparse import Namespace
 
@@ -41,14 +41,15 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="lpbf-export",
         description="Write the cases of a store as the published NPZ release has them, or one file a case "
-        "for ParaView (vtu, vtkhdf), or the catalog as a Parquet table; or the steps of simulations as "
-        "series over time for ParaView (pvd).",
+        "for ParaView (vtu, vtkhdf), or the catalog as a Parquet table; or the steps of builds, from a "
+        "store that holds them or from simulations, as series over time for ParaView (pvd).",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
     parser.add_argument(
         "source",
         type=str,
-        help="path or URL of the store; for pvd, results of lpbf-simulate or Netfabb: a folder or an archive",
+        help="path or URL of the store; for pvd, one of lpbf-build --steps all, or results of lpbf-simulate "
+        "or Netfabb: a folder or an archive",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
     parser.add_argument(
@@ -68,11 +69,7 @@ def run(arguments: list[str] | None) -> int:
     options = build_parser().parse_args(arguments)
     set_verbosity(options)
     if options.format == SERIES_FORMAT:
-        if options.split:
-            raise UserError("results of simulations are of no split; leave out --split")
-        wanted = select_results(options.source, options.case)
-        paths = export_series(wanted, options.output, quiet=options.quiet)
-        failures = len(wanted) - len(paths)
+        paths, failures = export_series(options)
     else:
         paths, failures = export_store(options), 0
     if not options.quiet:
@@ -93,22 +90,57 @@ def export_store(options: Namespace) -> list[Path]:
     return CASE_FORMATS[options.format]((view[case_id] for case_id in shown), options.output)
 
 
-def export_series(cases: Sequence[RawCase], folder: Path, *, quiet: bool) -> list[Path]:
-    """Export the steps of simulations, and tell of those that cannot be read in a line each.
+def export_series(options: Namespace) -> tuple[list[Path], int]:
+    """Export the steps of builds, and tell of those that cannot be had in a line each.
 
     Returns
     -------
-    list of Path
+    paths : list of Path
         The collections that could be written.
+    failures : int
+        How many could not.
     """
+    case_ids, read = select_builds(options)
     paths = []
-    with tqdm(cases, desc="cases", unit="case", disable=quiet) as bar:
-        for case in bar:
+    with tqdm(case_ids, desc="cases", unit="case", disable=options.quiet) as bar:
+        for case_id in bar:
+            case = read(case_id)
+            if isinstance(case, lpbf.Case) and not case.steps:
+                bar.write(f"failed: {case_id}: its source has its final state alone", file=sys.stderr)
+                continue
             try:
-                paths.append(export_pvd(case, folder))
+                paths.append(export_pvd(case, options.output))
             except CaseError as error:
-                bar.write(f"failed: {case.case_id}: {error.detail}", file=sys.stderr)
-    return paths
+                bar.write(f"failed: {case_id}: {error.detail}", file=sys.stderr)
+    return paths, len(case_ids) - len(paths)
+
+
+def select_builds(options: Namespace) -> tuple[Sequence[str], Callable[[str], RawCase | lpbf.Case]]:
+    """Find the builds to export: of a store with its history, or of results.
+
+    Returns
+    -------
+    case_ids : sequence of str
+        Their names.
+    read : callable
+        Gives what is known by a name.
+
+    Raises
+    ------
+    UserError
+        If the store holds final states alone, or what is wanted is not there.
+    """
+    path: str = options.source
+    if "://" in path or Path(path, "zarr.json").is_file():
+        dataset = lpbf.open_dataset(path)
+        if not dataset.has_history:
+            raise UserError(f"{path} holds final states alone; build it with lpbf-build --steps all")
+        view = dataset.split(options.split) if options.split else dataset
+        return select_cases(view, options.case), lambda case_id: view.read(case_id, ())
+    if options.split:
+        raise UserError("results of simulations are of no split; leave out --split")
+    found = select_results(path, options.case)
+    return tuple(found), found.__getitem__
 
 
 def select_cases(view: Dataset, wanted: Sequence[str] | None) -> Sequence[str]:
@@ -140,28 +172,24 @@ def select_cases(view: Dataset, wanted: Sequence[str] | None) -> Sequence[str]:
     return case_ids
 
 
-def select_results(path: str, wanted: Sequence[str] | None) -> list[RawCase]:
-    """Find the simulations to export; all if none is named.
+def select_results(path: str, wanted: Sequence[str] | None) -> dict[str, RawCase]:
+    """Find the simulations to export by name; all if none is named.
 
     Raises
     ------
     SourceError
         If the path holds no results.
     UserError
-        If one that is wanted is not there, or the path is a store.
+        If one that is wanted is not there.
     ExportError
         If an id cannot name a file.
     """
-    if "://" in path or Path(path, "zarr.json").is_file():
-        raise UserError(
-            f"{path} is a store, which holds final states alone; pvd takes the results that it was built from"
-        )
     found: dict[str, RawCase] = {case.case_id: case for case in NetfabbSource(path).cases()}
     for case_id in wanted or found:
         check_case_id(case_id)
         if case_id not in found:
             raise UserError(f"--case: {path} has no case {case_id!r}")
-    return [found[case_id] for case_id in dict.fromkeys(wanted or found)]
+    return {case_id: found[case_id] for case_id in wanted or found}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
-from lpbf_dataset.export.files import check_case_id, written_whole
+from lpbf_dataset.case import Case
+from lpbf_dataset.export.files import ExportError, check_case_id, written_whole
 from lpbf_dataset.export.vtk import write_case_vtu
 from lpbf_dataset.sources.steps import case_at_step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from os import PathLike
 
     from lpbf_dataset.sources.base import RawCase
 
 
-def export_pvd(case: RawCase, folder: str | PathLike[str]) -> Path:
+class _State(NamedTuple):
+    name: str
+    time: float
+    case: Case
+
+
+def export_pvd(case: RawCase | Case, folder: str | PathLike[str]) -> Path:
     """Write the steps of a simulation as ``<case id>.pvd``, which ParaView opens as a series over time.
 
     The collection lists ``<case id>/<number>_<kind>.vtu`` for each step, at its process time in seconds:
@@ -24,8 +32,9 @@ def export_pvd(case: RawCase, folder: str | PathLike[str]) -> Path:
 
     Parameters
     ----------
-    case : RawCase
-        The simulation, for example of `lpbf_dataset.sources.netfabb.NetfabbSource`.
+    case : RawCase or Case
+        The simulation, for example of `lpbf_dataset.sources.netfabb.NetfabbSource`, with steps numbered as
+        there; or a case of a store with its history, whose steps count from 1 and leave out missing ones.
     folder : path
         Where to write; files that are there are replaced.
 
@@ -39,19 +48,38 @@ def export_pvd(case: RawCase, folder: str | PathLike[str]) -> Path:
     CaseError
         If the results cannot be read.
     ExportError
-        If the id of the case cannot name a file, or the folder cannot be one.
+        If the id of the case cannot name a file, the folder cannot be one, or the case has no steps.
+    StoreError
+        If the store is damaged.
     """
     check_case_id(case.case_id)
-    steps = case.steps()
-    digits = len(str(max(step.number for step in steps)))
+    states = _stored_states(case) if isinstance(case, Case) else _computed_states(case)
     root = ET.Element("VTKFile", type="Collection", version="0.1")
     collection = ET.SubElement(root, "Collection")
-    for step in steps:
-        name = f"{case.case_id}/{step.number:0{digits}}_{step.kind}.vtu"
+    for state in states:
+        name = f"{case.case_id}/{state.name}.vtu"
         with written_whole(Path(folder, name)) as partial:
-            write_case_vtu(case_at_step(case, step), partial)
-        ET.SubElement(collection, "DataSet", timestep=repr(step.time), part="0", file=name)
+            write_case_vtu(state.case, partial)
+        ET.SubElement(collection, "DataSet", timestep=repr(state.time), part="0", file=name)
     path = Path(folder, f"{case.case_id}.pvd")
     with written_whole(path) as partial:
         ET.ElementTree(root).write(partial, encoding="utf-8", xml_declaration=True)
     return path
+
+
+def _computed_states(raw: RawCase) -> Iterator[_State]:
+    steps = raw.steps()
+    digits = len(str(max(step.number for step in steps)))
+    for step in steps:
+        yield _State(f"{step.number:0{digits}}_{step.kind}", step.time, case_at_step(raw, step))
+
+
+def _stored_states(case: Case) -> Iterator[_State]:
+    if not case.steps:
+        raise ExportError(
+            f"case {case.case_id} holds its final state alone; build its store with lpbf-build --steps all"
+        )
+    digits = len(str(len(case.steps)))
+    for step in case.steps:
+        if not step.is_missing:
+            yield _State(f"{step.index + 1:0{digits}}_{step.kind}", step.time, step)

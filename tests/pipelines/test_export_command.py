@@ -97,6 +97,24 @@ def test_a_simulation_that_failed_is_told(step2, tmp_path, capsys):
     assert "bad.pvd" not in names(tmp_path / "out")
 
 
+def test_the_steps_of_a_store(builds, tmp_path, capsys):
+    assert exit_code(builds, "-o", tmp_path, "--format", "pvd", "--case", "t2", "x1") == 0
+    assert capsys.readouterr().out == f"wrote 2 files to {tmp_path}\n"
+    assert {name.split("/")[0] for name in names(tmp_path)} == {"t2", "t2.pvd", "x1", "x1.pvd"}
+    assert len(names(tmp_path / "t2")) == 8
+    assert exit_code(builds, "-o", tmp_path / "val", "--format", "pvd", "--split", "val", "-q") == 0
+    assert "v1.pvd" in names(tmp_path / "val")
+    assert "t2.pvd" not in names(tmp_path / "val")
+
+
+def test_a_case_of_a_store_without_steps_is_told(make_builds, make_bar, tmp_path, capsys):
+    bars = [make_bar("t1"), make_bar("t2", with_steps=False)]
+    store = make_builds(tmp_path / "s.zarr", *bars)
+    assert exit_code(store, "-o", tmp_path / "out", "--format", "pvd", "-q") == 1
+    assert capsys.readouterr().err == "failed: t2: its source has its final state alone\n"
+    assert "t1.pvd" in names(tmp_path / "out")
+
+
 def test_files_that_are_there_are_replaced(store, tmp_path):
     (tmp_path / "e.vtu").write_text("old")
     assert exit_code(store, "-o", tmp_path, "--format", "vtu", "--case", "e", "-q") == 0
@@ -123,7 +141,7 @@ def test_mistakes_are_one_line(store, train_only, step2, tmp_path, refusal):
     assert "leave out" in refusal(store, "-o", tmp_path, "--format", "parquet", "--split", "test")
     assert not (tmp_path / "out").exists()
     to_pvd = ("-o", tmp_path / "out", "--format", "pvd", "-q")
-    assert "which holds final states alone" in refusal(store, *to_pvd)
+    assert "holds final states alone; build it with lpbf-build --steps all" in refusal(store, *to_pvd)
     assert "no such file or folder" in refusal(tmp_path / "absent", *to_pvd)
     assert "leave out --split" in refusal(step2, *to_pvd, "--split", "test")
     assert "has no case 'z'" in refusal(step2, *to_pvd, "--case", "z")
