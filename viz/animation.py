@@ -50,7 +50,7 @@ def animate_build(
     Parameters
     ----------
     states : sequence of BuildState
-        Of one part, in order of time; see `viz.steps.build_states`.
+        Of one part, in order of time; see `viz.steps.build_states` and `stored_states` there.
     field : str
         As for `viz.scenes.field_scene`.
     path : path

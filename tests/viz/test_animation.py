@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import lpbf_dataset as lpbf
+from tests.builds import GrowingBar, write_builds
 from viz.animation import LAST_FRAME_SECONDS, animate_build, build_frames
 from viz.colors import field_scale
 from viz.rendering import RenderingError
-from viz.steps import build_states
+from viz.steps import build_states, stored_states
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +47,20 @@ def test_the_last_state_is_the_final_step(states: list[BuildState], step2_run: N
     case = states[-1].case
     np.testing.assert_array_equal(case.points[case.cells], final.points[final.cells])
     np.testing.assert_array_equal(case.displacement[case.cells], final.fields["displacement"][final.cells])
+
+
+def test_the_steps_of_a_store_are_states_too(tmp_path: Path) -> None:
+    path = write_builds(tmp_path / "s.zarr", GrowingBar("t", layers=2, missing=(1,)))
+    stored = list(stored_states(lpbf.open_dataset(path)["t"]))
+    assert [state.title for state in stored] == [
+        "layer group 1 of 2, deposited",
+        "layer group 2 of 2, deposited",
+        "layer group 2 of 2, dwelt",
+        "cooled down on the plate",
+        "removed from the plate",
+    ]
+    scale = field_scale(FIELD, *(state.case.scalar(FIELD) for state in stored))
+    assert len(list(build_frames(stored, FIELD, scale, size=SIZE))) == 5
 
 
 def test_frames_share_colours_and_camera(states: list[BuildState]) -> None:
