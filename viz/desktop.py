@@ -35,6 +35,9 @@ _WARP_STEP = 1.25
 _CUT_STEP = 0.05
 
 
+_STEP = "step"
+
+
 @dataclass
 class _Slider:
     title: str
@@ -122,7 +125,7 @@ class DesktopViewer:
             sliders.append(_Slider("deformation", viewer.warp_limit, lambda: viewer.warp, viewer.set_warp))
         if last := len(viewer.step_labels) - 1:
             sliders.append(
-                _Slider("step", last, lambda: viewer.step, lambda place: viewer.set_step(round(place)))
+                _Slider(_STEP, last, lambda: viewer.step, lambda place: viewer.set_step(round(place)))
             )
         self._plotter.subplot(0, 0)
         for row, slider in enumerate(sliders):
@@ -158,7 +161,11 @@ class DesktopViewer:
             self._message = str(error)
         self._write()
         for slider in self._sliders:
-            slider.widget.GetRepresentation().SetValue(slider.value())
+            representation = slider.widget.GetRepresentation()
+            if slider.title == _STEP:
+                # Cases have as many steps as they have.
+                representation.SetMaximumValue(max(len(self.viewer.step_labels) - 1, 1))
+            representation.SetValue(slider.value())
         self._plotter.render()
 
     def _write(self) -> None:

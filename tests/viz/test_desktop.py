@@ -119,3 +119,13 @@ def test_sliders_change_the_viewer_and_follow_it(desktop: DesktopViewer) -> None
     assert desktop.viewer.warp == 4.0
     press(desktop, "Left")
     assert by_title["step"].widget.GetRepresentation().GetValue() == 0
+
+
+def test_the_slider_of_steps_is_as_long_as_the_case_has_steps(
+    desktop: DesktopViewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (slider,) = (slider for slider in desktop._sliders if slider.title == "step")
+    monkeypatch.setattr(Blocks, "step_labels", lambda _, name: ["step"] * (5 if name == "second" else 2))
+    press(desktop, "n")
+    representation = slider.widget.GetRepresentation()
+    assert (representation.GetMaximumValue(), representation.GetValue()) == (4, 4)
