@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from lpbf_dataset.mesh.self_intersection import piercing_triangles
 
@@ -20,8 +21,9 @@ before, until it is made smaller there."""
 MAX_HALVINGS = 12
 """Rounds in which it is made smaller then; the last leaves a four-thousandth of it."""
 
-SWEEPS_PER_HALVING = 16
-"""To let what is moved less fade into what is not."""
+FADE = 5.0
+"""Distance in mm over which a move is made smaller towards a place where all of it is too much: surfaces that
+touch there go on moving alike, and slivers are sheared by no more than a few per cent of the move."""
 
 SHORTEST_EDGE = 1e-6
 """In mm: the ends of shorter ones are as good as one, and one to single precision."""
@@ -52,8 +54,8 @@ def sound_move(nominal: Trimesh, vertices: NDArray[np.floating]) -> SoundMove:
     A triangle is unsound that turns by more than a right angle, is pierced by another or pierces one, unless
     it is so from the start.  The moves of the vertices of an unsound triangle and of its neighbours are
     evened out with those around them: a triangle whose corners move alike does not fold.  What that does not
-    settle, such as two walls that bend into each other, is moved half as far, over and over, and what is near
-    it somewhat less far.
+    settle, such as two walls that bend into each other, is moved half as far, over and over, and what lies
+    near it somewhat less far.
 
     Positions are tried, and returned, in single precision, as STL files hold them.
 
@@ -92,8 +94,9 @@ def sound_move(nominal: Trimesh, vertices: NDArray[np.floating]) -> SoundMove:
             uneven |= around
             move = _evened(move, nominal, uneven, 2**attempt)
         else:
-            share[around] /= 2.0
-            share = np.minimum(share, _evened(share, nominal, np.ones_like(uneven), SWEEPS_PER_HALVING))
+            level = 0.5 ** (attempt - MAX_SMOOTHINGS + 1)
+            distance, _ = cKDTree(start[around]).query(start, distance_upper_bound=FADE)
+            share = np.minimum(share, level + distance[:, None] / FADE)
     where = ", ".join(f"{x:.1f}" for x in start[faces[np.flatnonzero(unsound)[0]]].mean(axis=0))
     raise CompensationError(
         f"the surface folds or intersects itself near ({where}) mm however little it is moved there; "
