@@ -25,9 +25,12 @@ from viz.warp import automatic_warp, deformed_surface, hexahedra
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import pyvista as pv
+    from numpy.typing import NDArray
 
     from lpbf_dataset import Case
+    from viz.colors import ColorScale
 
 _WIDTH = 1600
 _HEADING_PIXELS, _PANEL_ASPECT = 80, 0.8
@@ -89,17 +92,8 @@ def gallery_scene(
     for index, (case, numbers) in enumerate(zip(cases, values, strict=True)):
         row, column = divmod(index, columns)
         plotter.subplot(1 + row, column)
-        displacement = finite_displacement(case)
-        factor = automatic_warp(case.points, displacement)
-        surface = deformed_surface(hexahedra(case), numbers, displacement, factor)
         scale = common if common_range else field_scale(field, numbers)
-        actor = add_surface(plotter, surface, scale)
-        letters = 0.055 * plotter.renderer.height / plotter.window_size[1]
-        add_text(plotter, case.case_id, (0.5, 0.95), size=letters)
-        if not common_range:
-            add_bar(plotter, actor.mapper, "", (0.15, 0.02, 0.7, 0.14), labels=3, text_size=letters)
-        plotter.enable_anti_aliasing("ssaa", all_renderers=False)
-        look_at(plotter.renderer, surface.points, (0.06, 0.05 if common_range else 0.19, 0.94, 0.89))
+        actor = _add_part(plotter, case, numbers, scale, with_bar=not common_range)
 
     plotter.subplot(0, 0)
     heading = f"{field_label(field) if common_range else name}, {title or f'{len(cases)} cases'}"
@@ -111,3 +105,20 @@ def gallery_scene(
     note = "each part in its own size and exaggeration"
     add_text(plotter, note, (0.99, 0.25), size=0.8 * letters, align="right", color=FAINT_INK)
     return plotter
+
+
+def _add_part(
+    plotter: pv.Plotter, case: Case, values: NDArray[np.floating], scale: ColorScale, *, with_bar: bool
+) -> pv.Actor:
+    """Draw a part on the active panel, with its name and, if asked for, a colour bar of its own."""
+    displacement = finite_displacement(case)
+    factor = automatic_warp(case.points, displacement)
+    surface = deformed_surface(hexahedra(case), values, displacement, factor)
+    actor = add_surface(plotter, surface, scale)
+    letters = 0.055 * plotter.renderer.height / plotter.window_size[1]
+    add_text(plotter, case.case_id, (0.5, 0.95), size=letters)
+    if with_bar:
+        add_bar(plotter, actor.mapper, "", (0.15, 0.02, 0.7, 0.14), labels=3, text_size=letters)
+    plotter.enable_anti_aliasing("ssaa", all_renderers=False)
+    look_at(plotter.renderer, surface.points, (0.06, 0.19 if with_bar else 0.05, 0.94, 0.89))
+    return actor

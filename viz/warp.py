@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lpbf_dataset import Case
+    from lpbf_dataset.sources.base import Step
     from viz.cuts import Cut, Mesh
 
 Warp: TypeAlias = float | Literal["auto"]
@@ -56,8 +57,8 @@ def warp_factor(points: NDArray[np.floating], displacement: NDArray[np.floating]
     return automatic_warp(points, displacement) if warp == "auto" else warp
 
 
-def hexahedra(case: Case) -> pv.UnstructuredGrid:
-    """Undeformed mesh of a case, without data."""
+def hexahedra(case: Case | Step) -> pv.UnstructuredGrid:
+    """Undeformed mesh of a case, or of a step of its build, without data."""
     return pv.UnstructuredGrid({pv.CellType.HEXAHEDRON: case.cells}, case.points)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from lpbf_dataset.build.identity import as_text
 from lpbf_dataset.schema import HISTORY_PREFIX, STEP_KINDS, STORED_VARIABLES, history_variables
 from lpbf_dataset.sources.base import CaseError, DamagedStep, FailureReason, Step
+from lpbf_dataset.sources.steps import part_at_step
 from lpbf_dataset.step_table import StepTable
 
 if TYPE_CHECKING:
@@ -74,19 +75,14 @@ def faults(table: StepTable) -> Iterator[str]:
 
 
 def _part_of(step: Step | DamagedStep) -> Step | DamagedStep:
-    """Leave out the cells of the plate, which lies below z = 0."""
+    """Leave out the plate; a step of nothing else is damaged."""
     if isinstance(step, DamagedStep):
         return step
-    above = step.points[step.cells, 2].mean(axis=1) > 0.0
-    cells = step.cells[above]
-    used = np.zeros(len(step.points), np.bool_)
-    used[cells] = True
-    if not used.any():
+    part = part_at_step(step)
+    if not len(part.cells):
         error = CaseError(FailureReason.MALFORMED_FILE, f"result {step.number} has no cell above the plate")
         return DamagedStep(step.number, step.kind, step.time, error)
-    number = np.cumsum(used, dtype=np.int32) - np.int32(1)
-    fields = {name: values[used] for name, values in step.fields.items()}
-    return Step(step.number, step.kind, step.time, step.points[used], number[cells], fields)
+    return part
 
 
 def _same_mesh(step: Step, points: NDArray[np.generic], cells: NDArray[np.generic]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,16 @@ from lpbf_dataset.case import Case
 
 if TYPE_CHECKING:
     from lpbf_dataset.sources.base import RawCase, Step
+
+
+def part_at_step(step: Step) -> Step:
+    """Leave out the cells of the plate, which lies below z = 0, and the nodes of theirs alone."""
+    cells = step.cells[step.points[step.cells, 2].mean(axis=1) > 0.0]
+    used = np.zeros(len(step.points), np.bool_)
+    used[cells] = True
+    number = np.cumsum(used, dtype=np.int32) - np.int32(1)
+    fields = {name: values[used] for name, values in step.fields.items()}
+    return replace(step, points=step.points[used], cells=number[cells], fields=fields)
 
 
 def case_at_step(raw: RawCase, step: Step) -> Case:
@@ -25,13 +36,8 @@ def case_at_step(raw: RawCase, step: Step) -> Case:
     Returns
     -------
     Case
-        The cells above the plate, which lies below z = 0, with points, cells and the fields of the step.
+        With points, cells and the fields of the step.
     """
-    above = step.points[step.cells].mean(axis=1)[:, 2] > 0.0
-    nodes, cells = np.unique(step.cells[above], return_inverse=True)
-    variables = {
-        "points": step.points[nodes],
-        "cells": cells.reshape(-1, 8).astype(np.int32),
-        **{name: values[nodes] for name, values in step.fields.items()},
-    }
+    part = part_at_step(step)
+    variables = {"points": part.points, "cells": part.cells, **part.fields}
     return Case(raw.case_id, raw.design_id, raw.source, variables)

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pyvista as pv
 
 from lpbf_dataset.schema import VARIABLES, component_names, resolve_scalar
 from viz.annotations import case_label, field_label, field_units
+from viz.warp import hexahedra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import pyvista as pv
     from numpy.typing import NDArray
 
     from lpbf_dataset import Case
@@ -178,14 +179,9 @@ def part_of_case(case: Case, predict: Callable[[], Prediction] | None = None) ->
     predict : callable, optional
         See `Part`.
     """
-    grid = hexahedral_grid(case.points, case.cells)
+    grid = hexahedra(case)
     values = {name: case.variables[name] for name in case.field_names}
     return Part(case_label(case), grid, tuple(map(known_field, values)), values, predict)
-
-
-def hexahedral_grid(points: NDArray[np.float32], cells: NDArray[np.int32]) -> pv.UnstructuredGrid:
-    """Return a grid of hexahedra without data."""
-    return pv.UnstructuredGrid({pv.CellType.HEXAHEDRON: cells}, points)
 
 
 def split_scalar(name: str) -> tuple[str, str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from lpbf_dataset.sources.base import CaseError
 from lpbf_dataset.sources.netfabb import NetfabbSource
-from viz.subjects.base import Part, SubjectError, hexahedral_grid, known_field
+from viz.subjects.base import Part, SubjectError, known_field
+from viz.warp import hexahedra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ class ResultsSubject:
         chosen = self._steps(case_name)[step]
         return Part(
             f"case {case_name} ({self.step_labels(case_name)[step]})",
-            hexahedral_grid(chosen.points, chosen.cells),
+            hexahedra(chosen),
             tuple(map(known_field, chosen.fields)),
             chosen.fields,
         )
