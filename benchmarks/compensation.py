@@ -144,7 +144,7 @@ def read_back(path: Path, nominal: Trimesh) -> Trimesh:
 
 def predicted_displacement(run: Path, settings: SimulationSettings) -> DisplacementSource:
     """Displacement that a trained run predicts; zero where it predicts no such component."""
-    from pipelines.run import Run
+    from pipelines.runs.run import Run
 
     model = Run.open(run)
     known = [(name, axis) for axis, name in enumerate(COMPONENTS) if name in model.targets]

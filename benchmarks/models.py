@@ -27,8 +27,8 @@ from peak_memory import peak_bytes
 from synthetic import FIELDS, SyntheticSource, machine
 
 from lpbf_dataset.build import Extraction, read_case
-from pipelines.mesh_view import MeshView, mesh_arguments
-from pipelines.models import MODELS
+from pipelines.runs.mesh_view import MeshView, mesh_arguments
+from pipelines.runs.models import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

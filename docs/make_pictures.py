@@ -30,7 +30,7 @@ from lpbf_dataset.distortion import compensate, deviation, refined, simulated_di
 from lpbf_dataset.parts import ProceduralPart
 from lpbf_dataset.simulation.materials import MATERIALS
 from lpbf_dataset.simulation.settings import SimulationSettings
-from pipelines.run import Run
+from pipelines.runs.run import Run
 from viz.compare import comparison_scene
 from viz.deviation import Shape, deviation_scene
 from viz.gallery import gallery_scene

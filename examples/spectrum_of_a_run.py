@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from flare import spectrum
-from pipelines.run import Run
+from pipelines.runs.run import Run
 from viz.rendering import prepare_offscreen, save_screenshot
 from viz.routing import effective_rank_figure, routing_scene, spectra_figure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.prediction import Prediction, predict
+    from pipelines.prediction.predict import Prediction, predict
 
 __all__ = ["Prediction", "predict"]
 
@@ -13,7 +13,7 @@ __all__ = ["Prediction", "predict"]
 def __getattr__(name: str) -> Any:
     # PyTorch takes seconds to import, and few commands need it.
     if name in __all__:
-        from pipelines import prediction
+        from pipelines.prediction import predict as module
 
-        return getattr(prediction, name)
+        return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

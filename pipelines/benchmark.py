@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import yaml  # type: ignore[import-untyped]
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-from pipelines import files
-from pipelines.benchmark_plan import BenchmarkOptions, plan
-from pipelines.comparison import compare
-from pipelines.comparison_markdown import markdown_lines
-from pipelines.comparison_tables import console_lines
+from pipelines.comparison.benchmark_plan import BenchmarkOptions, plan
+from pipelines.comparison.compare import compare
+from pipelines.comparison.leaderboard import leaderboard, standing
+from pipelines.comparison.markdown import markdown_lines
+from pipelines.comparison.tables import console_lines
 from pipelines.console import (
     EXIT_INCOMPLETE,
     EXIT_INTERRUPTED,
@@ -27,15 +27,15 @@ from pipelines.console import (
     set_verbosity,
 )
 from pipelines.evaluate import write_comparison
-from pipelines.leaderboard import leaderboard, standing
-from pipelines.options import read_yaml
+from pipelines.runs import files
+from pipelines.training.options import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipelines.benchmark_plan import PlannedRun
-    from pipelines.comparison_tables import Table
-    from pipelines.leaderboard import Standing
+    from pipelines.comparison.benchmark_plan import PlannedRun
+    from pipelines.comparison.leaderboard import Standing
+    from pipelines.comparison.tables import Table
 
 CONFIG = "benchmark.yaml"
 LEADERBOARD = "leaderboard.md"

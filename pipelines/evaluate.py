@@ -11,13 +11,12 @@ import pandas as pd
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 from lpbf_dataset.schema import SPLITS
-from pipelines import files
-from pipelines.case_metrics import write_case_metrics
-from pipelines.comparison import compare, notes
-from pipelines.comparison_latex import latex
-from pipelines.comparison_markdown import markdown
-from pipelines.comparison_page import page
-from pipelines.comparison_tables import (
+from pipelines.comparison.compare import compare, notes
+from pipelines.comparison.entries import distinct_names, predictions_entry, run_entry
+from pipelines.comparison.latex import latex
+from pipelines.comparison.markdown import markdown
+from pipelines.comparison.page import page
+from pipelines.comparison.tables import (
     calibration_tables,
     console_lines,
     differences_tables,
@@ -33,13 +32,14 @@ from pipelines.console import (
     run_command,
     set_verbosity,
 )
-from pipelines.entries import distinct_names, predictions_entry, run_entry
+from pipelines.runs import files
+from pipelines.scoring.case_metrics import write_case_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lpbf_dataset.schema import Split
-    from pipelines.comparison import Entry
+    from pipelines.comparison.compare import Entry
 
 
 def build_parser() -> ArgumentParser:
@@ -156,7 +156,7 @@ def write_comparison(entries: Sequence[Entry], comparison: pd.DataFrame, folder:
     Parameters
     ----------
     entries : sequence of Entry
-        As `pipelines.entries` makes them.
+        As `pipelines.comparison.entries` makes them.
     comparison : DataFrame
         As `compare` makes it of them.
     folder : Path

@@ -16,7 +16,6 @@ from tqdm import tqdm
 import lpbf_dataset as lpbf
 from lpbf_dataset.engine import open_engine
 from lpbf_dataset.store.remote import ROOT
-from pipelines import files
 from pipelines.console import (
     EXIT_INCOMPLETE,
     UserError,
@@ -27,6 +26,7 @@ from pipelines.console import (
     set_verbosity,
 )
 from pipelines.engine_options import add_engine_options, engine_options
+from pipelines.runs import files
 from pipelines.simulate import SimulateOptions, find_parts, require_unique_names
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
     from jsonargparse import Namespace
 
-    from pipelines.prediction_job import PartOutcome, PredictionJob, StoredCase
+    from pipelines.prediction.job import PartOutcome, PredictionJob, StoredCase
 
 SUMMARY = "predictions.csv"
 
 
 def build_parser() -> ArgumentParser:
     """Return the command's options."""
-    from pipelines.assessment import AssessmentOptions
+    from pipelines.prediction.assessment import AssessmentOptions
 
     parser = ArgumentParser(
         prog="lpbf-predict",
@@ -110,11 +110,11 @@ def make_job(options: Namespace) -> PredictionJob:
     UserError
         If an option makes no sense.
     """
-    from pipelines.assessment import AssessmentOptions
-    from pipelines.part_setup import check_placement, chosen_setup
-    from pipelines.prediction_job import PredictionJob
-    from pipelines.run import Run
-    from pipelines.training_set import TrainingSet
+    from pipelines.prediction.assessment import AssessmentOptions
+    from pipelines.prediction.job import PredictionJob
+    from pipelines.prediction.part_setup import check_placement, chosen_setup
+    from pipelines.runs.run import Run
+    from pipelines.runs.training_set import TrainingSet
 
     check_device(options.device)
     training = TrainingSet.of_run(Run.open(options.run))
@@ -155,7 +155,7 @@ def find_all(names: Sequence[str]) -> list[Any]:
 
 
 def _stored_case(name: str) -> StoredCase:
-    from pipelines.prediction_job import StoredCase
+    from pipelines.prediction.job import StoredCase
 
     store, _, case_id = name.rpartition("#")
     cases = lpbf.open_dataset(store)
@@ -166,7 +166,7 @@ def _stored_case(name: str) -> StoredCase:
 
 def predict_all(parts: Sequence[Any], job: PredictionJob, options: Namespace) -> list[PartOutcome]:
     """Predict parts with a progress bar, reporting warnings as they come; in the order of the parts."""
-    from pipelines.prediction_job import predict_parts
+    from pipelines.prediction.job import predict_parts
 
     engine = engine_options(options, "part")
     engine["workers"] = max(1, min(engine["workers"], len(parts)))
@@ -187,7 +187,7 @@ def predict_all(parts: Sequence[Any], job: PredictionJob, options: Namespace) ->
 
 def summary_table(outcomes: Sequence[PartOutcome]) -> pd.DataFrame:
     """One row per part; columns that no part has are left out."""
-    from pipelines.prediction_figures import OPTIONAL, TABLE, table_row
+    from pipelines.prediction.figures import OPTIONAL, TABLE, table_row
 
     rows = [
         {**table_row(outcome.figures), "status": outcome.status}

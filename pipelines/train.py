@@ -10,7 +10,7 @@ from pipelines.console import UserError, run_command
 def usage() -> str:
     """Help of the command without a model."""
     from baselines.floors import FLOORS
-    from pipelines.models import ALL_MODELS, MODELS
+    from pipelines.runs.models import ALL_MODELS, MODELS
 
     width = max(map(len, ALL_MODELS))
     models, floors = (
@@ -31,8 +31,8 @@ def run(arguments: list[str] | None) -> int:
     # Imported here so that a missing torch is told in one line.
     from baselines.floors import FLOORS
     from baselines.registry import find_model
-    from pipelines.models import ALL_MODELS
-    from pipelines.parsing import parse_fit, parse_job
+    from pipelines.runs.models import ALL_MODELS
+    from pipelines.training.parsing import parse_fit, parse_job
 
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in {"-h", "--help"}:
@@ -48,15 +48,15 @@ def run(arguments: list[str] | None) -> int:
     # Lightning takes seconds to import, and help and mistakes do not need it.
     if entry.name in FLOORS:
         fit_job = parse_fit(entry, rest)
-        from pipelines.fitting import fit
+        from pipelines.training.fit import fit
 
         return fit(fit_job)
     job = parse_job(entry, rest)
     if job.training.members > 1:
-        from pipelines.ensemble import train_ensemble
+        from pipelines.training.ensemble import train_ensemble
 
         return train_ensemble(job)
-    from pipelines.training import train
+    from pipelines.training.train import train
 
     return train(job)
 

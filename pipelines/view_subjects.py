@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import lpbf_dataset as lpbf
 from lpbf_dataset.sources.base import SourceError
-from pipelines import files
 from pipelines.console import UserError
+from pipelines.runs import files
 from viz.subjects import FILE_SUFFIXES, FileSubject, ResultsSubject, StoreSubject, SubjectError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def open_subject(path: str) -> Subject:
 
 def _run_subject(path: str) -> Subject:
     # PyTorch takes seconds to import, and looking at a store does not need it.
-    from pipelines.run import Run, RunError
+    from pipelines.runs.run import Run, RunError
 
     trained = Run.open(path)
 

@@ -14,7 +14,8 @@ import pytest
 import lpbf_dataset as lpbf
 from lpbf_dataset.mesh import unique_edges
 from lpbf_dataset.store.writer import StoreWriter
-from pipelines import finishing, train
+from pipelines import train
+from pipelines.scoring import finishing
 from tests.builds import GrowingBar, write_builds
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ import pytest
 import yaml
 
 import lpbf_dataset as lpbf
-from pipelines import benchmark, files, train
-from pipelines.benchmark_plan import BenchmarkOptions, plan
-from pipelines.case_metrics import pq
+from pipelines import benchmark, train
+from pipelines.comparison.benchmark_plan import BenchmarkOptions, plan
+from pipelines.comparison.leaderboard import leaderboard, standing
 from pipelines.console import UserError
-from pipelines.leaderboard import leaderboard, standing
+from pipelines.runs import files
+from pipelines.scoring.case_metrics import pq
 
 TINY = {"recipe": "tiny", "training": {"min_steps": 0, "num_workers": 0}}
 

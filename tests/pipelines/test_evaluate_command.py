@@ -16,10 +16,10 @@ import pytest
 import lpbf_dataset as lpbf
 from lpbf_dataset.store.writer import StoreWriter
 from pipelines import evaluate, train
-from pipelines.entries import distinct_names
-from pipelines.evaluation import Predictor, case_scores
-from pipelines.metrics import score
-from pipelines.run import Run
+from pipelines.comparison.entries import distinct_names
+from pipelines.runs.run import Run
+from pipelines.scoring.evaluation import Predictor, case_scores
+from pipelines.scoring.metrics import score
 
 FILES = {"comparison.html", "comparison.tex", "comparison.md", "comparison.csv", "case_metrics.parquet"}
 

@@ -12,7 +12,8 @@ import pytest
 import trimesh
 
 import lpbf_dataset as lpbf
-from pipelines import predict_command, prediction_job
+from pipelines import predict_command
+from pipelines.prediction import job
 
 NEEDS_VIZ = pytest.mark.skipif(importlib.util.find_spec("pyvista") is None, reason="needs PyVista")
 
@@ -33,7 +34,7 @@ def predict(capsys):
 def undrawn(monkeypatch):
     """Draw nothing, which takes seconds, and return what would have been drawn."""
     drawn = []
-    monkeypatch.setattr(prediction_job, "draw", drawn.extend)
+    monkeypatch.setattr(job, "draw", drawn.extend)
     return drawn
 
 

@@ -12,9 +12,9 @@ import torch
 
 from lpbf_dataset.build import BuildOptions, build_store
 from lpbf_dataset.sources.netfabb import NetfabbSource
-from pipelines.models import MODELS
-from pipelines.module import Surrogate
-from pipelines.run import Run
+from pipelines.runs.models import MODELS
+from pipelines.runs.run import Run
+from pipelines.training.module import Surrogate
 
 COMMAND = Path(sys.executable).with_name("lpbf-train")
 SMALL = ("--model.channels=8", "--model.num_blocks=1", "--model.num_heads=2", "--model.num_latents=4")

@@ -11,7 +11,7 @@ import pytest
 import pyvista as pv
 
 import lpbf_dataset as lpbf
-import pipelines.run  # noqa: F401  (before OpenGL: the LLVM of Triton does not come after that of Mesa)
+import pipelines.runs.run  # noqa: F401  (before OpenGL: the LLVM of Triton does not come after that of Mesa)
 from lpbf_dataset.export import export_vtu
 from lpbf_dataset.mesh import unique_edges
 from lpbf_dataset.store.writer import StoreWriter
@@ -82,7 +82,7 @@ def trained(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.yaml").touch()
-    monkeypatch.setattr("pipelines.run.Run.open", lambda path: HalfRight(store))
+    monkeypatch.setattr("pipelines.runs.run.Run.open", lambda path: HalfRight(store))
     return folder
 
 

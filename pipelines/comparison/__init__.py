@@ -1,0 +1,1 @@
+"""Several runs side by side: what ``lpbf-evaluate`` and ``lpbf-benchmark`` write."""

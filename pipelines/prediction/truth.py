@@ -1,0 +1,124 @@
+"""A prediction beside the truth: that of the embedded solver, or of the store that a case comes from."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import trimesh
+
+from lpbf_dataset.schema import VARIABLES, resolve_scalar
+from lpbf_dataset.simulation.materials import MATERIALS
+from lpbf_dataset.simulation.process import simulate
+from pipelines.scoring.metrics import score
+from pipelines.scoring.scored_fields import scored_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from lpbf_dataset.simulation.job import PartSetup
+    from pipelines.prediction.predict import Prediction, Predictor
+
+MESHING = frozenset({"voxels", "mesh"})
+"""Stages of the solver that a prediction needs as well."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a prediction should have been.
+
+    Parameters
+    ----------
+    origin : {"solver", "store"}
+        What computed it.
+    fields : mapping of str to ndarray
+        By the names of `lpbf_dataset.schema.VARIABLES`, on the nodes of the predicted case.
+    scores : mapping of str to mapping of str to float
+        Metrics of each target, and of vectors all of whose components are targets.
+    solver_seconds : float or None
+        Wall time of the solver, once loaded, meshing apart; None for a case of a store.
+    surrogate_seconds : float or None
+        Wall time of the features and of the model on the same machine, likewise apart, once warm.
+    """
+
+    origin: Literal["solver", "store"]
+    fields: Mapping[str, NDArray[np.floating]]
+    scores: Mapping[str, Mapping[str, float]]
+    solver_seconds: float | None = None
+    surrogate_seconds: float | None = None
+
+    @property
+    def speed_up(self) -> float | None:
+        """How many times faster the prediction was; None where nothing was simulated."""
+        if self.solver_seconds is None or not self.surrogate_seconds:
+            return None
+        return self.solver_seconds / self.surrogate_seconds
+
+    def scalar(self, name: str) -> NDArray[np.floating]:
+        """Return a true field by the name of a target, (nodes,)."""
+        variable, component = resolve_scalar(name)
+        values = self.fields[variable]
+        return values if component is None else values[:, component]
+
+
+def stored_truth(prediction: Prediction) -> Truth | None:
+    """Return the truth that a case of a store carries; None where it lacks a target."""
+    needed = {resolve_scalar(target)[0] for target in prediction.fields}
+    if not needed <= set(prediction.case.variables):
+        return None
+    fields = {name: np.asarray(prediction.case.variables[name]) for name in needed}
+    return Truth("store", fields, _scores(prediction, fields))
+
+
+def simulated_truth(prediction: Prediction, predictor: Predictor, setup: PartSetup) -> Truth:
+    """Run the embedded solver on a predicted part.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of a part.
+    predictor : Predictor
+        What made it; it is asked once more, so that its time does not include that of loading kernels.
+    setup : PartSetup
+        Material and settings.
+
+    Raises
+    ------
+    CaseError
+        If the solver cannot.
+    """
+    placed = prediction.placed
+    assert placed is not None, "a case of a store has its truth with it"
+    _load_solver()
+    started = time.perf_counter()
+    simulation = simulate(placed.surface, setup.material, setup.settings)
+    wall = time.perf_counter() - started
+    solver_seconds = wall - sum(simulation.log.seconds[stage] for stage in MESHING)
+    final = simulation.steps[-1]
+    assert np.array_equal(final.points, prediction.case.points)
+    assert np.array_equal(final.cells, prediction.case.cells)
+    again = predictor.timed_again(prediction)
+    fields = {name: values for name, values in final.fields.items() if name in VARIABLES}
+    return Truth("solver", fields, _scores(prediction, fields), solver_seconds, again)
+
+
+@functools.cache
+def _load_solver() -> None:
+    """Load what the solver is compiled to, once in a process, so that its time is that of the part alone."""
+    simulate(trimesh.creation.box(extents=(4.0, 4.0, 4.0)), next(iter(MATERIALS.values())))
+
+
+def _scores(prediction: Prediction, truth: Mapping[str, NDArray[np.floating]]) -> dict[str, dict[str, float]]:
+    targets = list(prediction.fields)
+    columns = np.column_stack([prediction.fields[target] for target in targets])
+    scores = {}
+    for name, column in scored_fields(targets).items():
+        variable, component = resolve_scalar(name)
+        true = truth[variable] if component is None else truth[variable][:, component]
+        scores[name] = score(columns[:, column], true, name)
+    return scores

@@ -1,0 +1,1 @@
+"""The folder of a trained model, what is in it, and the model back from it."""

@@ -1,0 +1,1 @@
+"""How far predictions are from the truth, as metrics, plots and examples to look at."""

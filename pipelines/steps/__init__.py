@@ -1,0 +1,1 @@
+"""Models of the build over time, which predict the steps of a case."""
