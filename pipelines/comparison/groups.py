@@ -31,6 +31,7 @@ _REGIONS = {
     "interior": ("region", "interior nodes"),
     "last_step": ("steps", "last step on the plate"),
     "teacher_forced": ("steps", "all steps, each from the true one before"),
+    "unchanged": ("steps", "all steps, if nothing changed since the one before"),
 }
 
 

@@ -1,7 +1,8 @@
 """Scoring a model of the steps of builds: the error against the step.
 
-Steps are predicted in one or two modes: "rolled_out", each from what was predicted of the one before, and
-"teacher_forced", each from the true state before; "direct" where a model sees no state.
+Of a model that sees the state before, steps are predicted in two modes: "rolled_out", each from what was
+predicted of the one before, and "teacher_forced", each from the true state before.  "unchanged" is the floor
+for both: that state itself.  A model that sees no state has the one mode "direct".
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pipelines.runs.mesh_view import levels_folder
 from pipelines.scoring.evaluation import unit
 from pipelines.scoring.metrics import METRICS, score
 from pipelines.scoring.scored_fields import scored_fields
-from pipelines.steps.rollout import predict_step, read_steps
-from pipelines.steps.tasks import RELEASED
+from pipelines.steps.rollout import predict_step, read_steps, state_before
+from pipelines.steps.tasks import RELEASED, UNCHANGED
 from pipelines.steps.transitions import StepReader
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ STEP = "step"
 
 WHOLE_BUILD, LAST_STEP, TEACHER_FORCED = "all", "last_step", "teacher_forced"
 """Regions of the scores of a case: means over its steps; of the last step before the removal alone, both
-rolled out; and means over its steps, teacher-forced."""
+rolled out; and means over its steps, teacher-forced or left unchanged."""
 
 
 def step_scores(run: Run, cases: Dataset, *, quiet: bool, observe: Observer) -> pd.DataFrame:
@@ -91,6 +92,7 @@ def _case_rows(run: Run, case: Case, folder: Path | None, observe: Observer) -> 
         yield from _rows(run, step, state, "rolled_out" if sees_state else "direct")
         if sees_state:
             yield from _rows(run, step, predict_step(run, step, before, None, folder), TEACHER_FORCED)
+            yield from _rows(run, step, state_before(run, step, before), UNCHANGED)
         if last is None or step.kind not in RELEASED:
             last = step, state
         before = step
@@ -121,13 +123,14 @@ def _rows(run: Run, step: CaseStep, prediction: NDArray[np.float32], mode: str) 
 
 def _summaries(rows: pd.DataFrame) -> pd.DataFrame:
     """Scores of a case from those of its steps."""
-    forced = rows["mode"] == TEACHER_FORCED
+    by_itself = ~rows["mode"].isin([TEACHER_FORCED, UNCHANGED])
     on_plate = ~rows["kind"].isin(RELEASED)
     last = rows.loc[on_plate, "step"].max() if on_plate.any() else rows["step"].max()
     regions = {
-        WHOLE_BUILD: rows[~forced],
-        LAST_STEP: rows[~forced & (rows["step"] == last)],
-        TEACHER_FORCED: rows[forced],
+        WHOLE_BUILD: rows[by_itself],
+        LAST_STEP: rows[by_itself & (rows["step"] == last)],
+        TEACHER_FORCED: rows[rows["mode"] == TEACHER_FORCED],
+        UNCHANGED: rows[rows["mode"] == UNCHANGED],
     }
     return pd.concat([_mean(chosen, region) for region, chosen in regions.items() if len(chosen)])
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from lpbf_dataset.report.svg import MUTED, SERIES, canvas, figure_legend, inline
 from lpbf_dataset.schema import SPLITS
 from pipelines.scoring.plots import logarithmic
+from pipelines.steps.tasks import UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 _LABELS = {
     "rolled_out": "rolled out from nothing",
     "teacher_forced": "each step from the true one before",
+    UNCHANGED: "the true state before, unchanged",
     "direct": "each step by itself",
 }
-_DASHES = {"rolled_out": "-", "direct": "-", "teacher_forced": ":"}
+_DASHES = {"rolled_out": "-", "direct": "-", "teacher_forced": ":", UNCHANGED: "--"}
 
 
 def has_steps(scores: pd.DataFrame) -> bool:
@@ -78,10 +80,14 @@ def save_step_plot(path: Path, scores: pd.DataFrame, targets: Sequence[str]) -> 
 
 
 def steps_figure(entries: Sequence[Entry], target: str) -> Html:
-    """Draw the mean error of each run against the step; dotted where it starts from the true state."""
+    """Draw the mean error of each run against the step; dotted where it starts from the true state.
+
+    The floor, that state unchanged, is the same for all runs on the same cases and drawn once.
+    """
+    all_errors = [error_of_steps(entry.scores, target) for entry in entries]
+    floors = [errors.pop(UNCHANGED) for errors in all_errors if UNCHANGED in errors]
     with canvas(7.4, 3.3) as axes:
-        for index, entry in enumerate(entries):
-            errors = error_of_steps(entry.scores, target)
+        for index, (entry, errors) in enumerate(zip(entries, all_errors, strict=True)):
             for mode in errors:
                 axes.plot(
                     errors.index,
@@ -90,6 +96,8 @@ def steps_figure(entries: Sequence[Entry], target: str) -> Html:
                     color=SERIES[index % len(SERIES)],
                     label=f"{entry.name}, {_LABELS[str(mode)]}",
                 )
+        for floor in floors[:1]:
+            axes.plot(floor.index, floor, _DASHES[UNCHANGED], color=MUTED, label=_LABELS[UNCHANGED])
         axes.set(xlabel="step of the build", ylabel="relative L2 error, mean over cases")
         axes.set_ylim(bottom=0)
         axes.grid(visible=True, color=MUTED, alpha=0.25, linewidth=0.6)

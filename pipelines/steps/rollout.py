@@ -58,14 +58,18 @@ def predict_step(
     RunError
         If the model does not predict steps.
     """
-    known = None
-    if _task(run).sees_state:
-        if before is None:
-            known = np.zeros((step.node_count, len(run.targets)), np.float32)
-        else:
-            known = carry(before, step)(run.scaling.truth(before) if state is None else state)
+    known = state_before(run, step, before, state) if _task(run).sees_state else None
     inputs = step_inputs(run.description, step, before, known)
     return state_after(run.description, run.outputs(step, inputs, levels_folder)[0], known)
+
+
+def state_before(
+    run: Run, step: CaseStep, before: CaseStep | None, state: NDArray[np.floating] | None = None
+) -> NDArray[np.float32]:
+    """Return the targets before a step on the nodes of the step; arguments as of `predict_step`."""
+    if before is None:
+        return np.zeros((step.node_count, len(run.targets)), np.float32)
+    return carry(before, step)(run.scaling.truth(before) if state is None else state)
 
 
 def roll_out(

@@ -22,6 +22,9 @@ Task = Literal["final", "next-step", "any-step"]
 RELEASED: tuple[StepKind, ...] = ("removed", "cut")
 """Kinds of steps in which the part comes off the plate, and springs."""
 
+UNCHANGED = "unchanged"
+"""Name of the floor that a model which sees the state before a step has to beat: that state itself."""
+
 _OF_STEP, _OF_CHANGE = ("time", "height"), ("time_step", "growth")
 
 

@@ -42,7 +42,7 @@ def case(trained, builds):
 def test_every_step_is_scored_in_both_modes(trained):
     rows = pd.read_parquet(trained.path / "case_metrics.parquet")
     steps = rows[(rows["region"] == "step") & (rows["target"] == "displacement_z")]
-    assert set(steps["mode"]) == {"rolled_out", "teacher_forced"}
+    assert set(steps["mode"]) == {"rolled_out", "teacher_forced", "unchanged"}
     of_case = steps[(steps["case_id"] == "x1") & (steps["mode"] == "rolled_out")]
     assert of_case["step"].tolist() == [0, 1, 2, 3, 4]
     assert of_case["kind"].tolist() == ["deposited", "dwelt", "deposited", "dwelt", "cooled"]
@@ -50,6 +50,17 @@ def test_every_step_is_scored_in_both_modes(trained):
     assert whole["relative_l2"].item() == pytest.approx(of_case["relative_l2"].mean())
     last = rows[(rows["region"] == "last_step") & (rows["case_id"] == "x1")]
     assert last["relative_l2"].iloc[0] == pytest.approx(of_case["relative_l2"].iloc[-1])
+
+
+def test_the_floor_is_the_true_state_before(trained, case):
+    rows = pd.read_parquet(trained.path / "case_metrics.parquet").query("target == 'displacement_z'")
+    floor = rows[(rows["mode"] == "unchanged") & (rows["case_id"] == "x1")]
+    assert floor["relative_l2"].iloc[0] == pytest.approx(1), "nothing is known before the first step"
+    first, dwelt = case.steps[0], case.steps[1]
+    np.testing.assert_array_equal(first.points, dwelt.points)
+    truth, unchanged = dwelt.scalar("displacement_z"), first.scalar("displacement_z")
+    error = np.linalg.norm(truth - unchanged) / np.linalg.norm(truth)
+    assert floor["relative_l2"].iloc[1] == pytest.approx(error)
 
 
 def test_the_run_folder_is_like_any_other(trained):
@@ -101,7 +112,7 @@ def test_models_share_the_tasks(model, task, command, builds, tmp_path):
     outcome = command(model, f"--data={builds}", "-o", tmp_path / "run", *TARGETS, *options, *tiny)
     assert outcome.code == 0, outcome.err
     rows = pd.read_parquet(tmp_path / "run" / "case_metrics.parquet")
-    modes = {"rolled_out", "teacher_forced"} if task == "next-step" else {"direct"}
+    modes = {"rolled_out", "teacher_forced", "unchanged"} if task == "next-step" else {"direct"}
     assert set(rows["mode"].dropna()) == modes
 
 
