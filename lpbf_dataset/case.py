@@ -100,6 +100,12 @@ class Case:
         """Names of the fields on the nodes."""
         return tuple(name for name in self.variables if VARIABLES[name].dim == "node" and name != "points")
 
+    def shares_mesh(self, other: Case) -> bool:
+        """Whether another case has the same nodes and cells, in the same order."""
+        import numpy as np
+
+        return np.array_equal(self.cells, other.cells) and np.array_equal(self.points, other.points)
+
     def scalar(self, name: str) -> NDArray[np.float32]:
         """One number per node.
 

@@ -129,16 +129,12 @@ def _mesh_of_each(states: Sequence[CaseStep]) -> list[int]:
     latest: CaseStep | None = None
     for state in states:
         is_there = state.cell_count > 0
-        if is_there and not (latest and _same_mesh(state, latest)):
+        if is_there and not (latest and state.shares_mesh(latest)):
             latest = state
             numbers.append(max(numbers, default=-1) + 1)
         else:
             numbers.append(max(numbers) if is_there else -1)
     return numbers
-
-
-def _same_mesh(one: CaseStep, other: CaseStep) -> bool:
-    return np.array_equal(one.cells, other.cells) and np.array_equal(one.points, other.points)
 
 
 class _Carry:

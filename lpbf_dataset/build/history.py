@@ -8,8 +8,8 @@ import numpy as np
 
 from lpbf_dataset.build.identity import as_text
 from lpbf_dataset.schema import HISTORY_PREFIX, STEP_KINDS, STORED_VARIABLES, history_variables
-from lpbf_dataset.sources.base import CaseError, DamagedStep, FailureReason, Step
-from lpbf_dataset.sources.steps import part_at_step
+from lpbf_dataset.sources.base import DamagedStep, Step
+from lpbf_dataset.sources.steps import part_or_damage
 from lpbf_dataset.step_table import StepTable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def lay_out_history(
     pieces: dict[str, list[NDArray[np.generic]]] = {name: [] for name in history_variables(fields)}
     points, cells = pieces[HISTORY_PREFIX + "points"], pieces[HISTORY_PREFIX + "cells"]
     group = 0
-    for step in map(_part_of, steps):
+    for step in map(part_or_damage, steps):
         group += step.kind == "deposited"
         row: dict[str, object] = {
             "kind": STEP_KINDS.index(step.kind),
@@ -72,17 +72,6 @@ def faults(table: StepTable) -> Iterator[str]:
     """Yield a phrase for each missing step."""
     for index in np.flatnonzero(table.is_missing):
         yield f"step {index} of {len(table)} ({table.kinds[index]}) is missing: {table.fault[index]}"
-
-
-def _part_of(step: Step | DamagedStep) -> Step | DamagedStep:
-    """Leave out the plate; a step of nothing else is damaged."""
-    if isinstance(step, DamagedStep):
-        return step
-    part = part_at_step(step)
-    if not len(part.cells):
-        error = CaseError(FailureReason.MALFORMED_FILE, f"result {step.number} has no cell above the plate")
-        return DamagedStep(step.number, step.kind, step.time, error)
-    return part
 
 
 def _same_mesh(step: Step, points: NDArray[np.generic], cells: NDArray[np.generic]) -> bool:
