@@ -9,8 +9,9 @@
 from lpbf_dataset.export.files import ExportError, check_case_id
 from lpbf_dataset.export.npz import export_npz
 from lpbf_dataset.export.parquet import export_catalog
-from lpbf_dataset.export.series import export_pvd
-from lpbf_dataset.export.vtk import export_vtkhdf, export_vtu
+from lpbf_dataset.export.series import export_pvd, export_vtkhdf_series
+from lpbf_dataset.export.vtk import export_vtu
+from lpbf_dataset.export.vtkhdf import export_vtkhdf
 
 __all__ = [
     "ExportError",
@@ -19,5 +20,6 @@ __all__ = [
     "export_npz",
     "export_pvd",
     "export_vtkhdf",
+    "export_vtkhdf_series",
     "export_vtu",
 ]

@@ -50,8 +50,8 @@ def test_a_real_run_is_a_series_over_time(run, tmp_path):
 def test_the_files_say_which_step_they_are(run, tmp_path):
     export_pvd(run, tmp_path)
     names = [path.name for path in sorted((tmp_path / "step2").iterdir())]
-    assert names[:2] == ["1_deposited.vtu", "2_dwelt.vtu"]
-    assert names[-2:] == ["7_cooled.vtu", "8_removed.vtu"]
+    assert names[:2] == ["0001_deposited.vtu", "0002_dwelt.vtu"]
+    assert names[-2:] == ["0007_cooled.vtu", "0008_removed.vtu"]
     listed = re.findall(r'file="(.*?)"', (tmp_path / "step2.pvd").read_text())
     assert listed == [f"step2/{name}" for name in names]
 
@@ -78,7 +78,7 @@ def test_missing_steps_are_left_out(tmp_path):
     dataset = lpbf.open_dataset(store)
     reader = pv.get_reader(export_pvd(dataset["t"], tmp_path))
     assert reader.time_values == [0.0, 10.0, *(10.0 * index for index in range(3, 12))]
-    assert sorted(path.name for path in (tmp_path / "t").iterdir())[2] == "04_dwelt.vtu"
+    assert sorted(path.name for path in (tmp_path / "t").iterdir())[2] == "0004_dwelt.vtu"
     with pytest.raises(ExportError, match=r"case v holds its final state alone.*lpbf-build --steps all"):
         export_pvd(dataset["v"], tmp_path)
 
