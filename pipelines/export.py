@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 import lpbf_dataset as lpbf
 from lpbf_dataset.export import (
@@ -16,6 +17,7 @@ from lpbf_dataset.export import (
     export_npz,
     export_pvd,
     export_vtkhdf,
+    export_vtkhdf_series,
     export_vtu,
 )
 from lpbf_dataset.schema import SPLITS
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from lpbf_dataset.store.reader import Dataset
 
 CATALOG_FORMAT = "parquet"
-SERIES_FORMAT = "pvd"
 CASE_FORMATS = {"npz": export_npz, "vtu": export_vtu, "vtkhdf": export_vtkhdf}
+SERIES_FORMATS = {"pvd": export_pvd, "vtkhdf-series": export_vtkhdf_series}
 
 
 def build_parser() -> ArgumentParser:
@@ -42,19 +44,19 @@ def build_parser() -> ArgumentParser:
         prog="lpbf-export",
         description="Write the cases of a store as the published NPZ release has them, or one file a case "
         "for ParaView (vtu, vtkhdf), or the catalog as a Parquet table; or the steps of builds, from a "
-        "store that holds them or from simulations, as series over time for ParaView (pvd).",
+        "store that holds them or from simulations, as series over time for ParaView (pvd, vtkhdf-series).",
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file of options")
     parser.add_argument(
         "source",
         type=str,
-        help="path or URL of the store; for pvd, one of lpbf-build --steps all, or results of lpbf-simulate "
-        "or Netfabb: a folder or an archive",
+        help="path or URL of the store; for a series, one of lpbf-build --steps all, or results of "
+        "lpbf-simulate or Netfabb: a folder or an archive",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
     parser.add_argument(
         "--format",
-        choices=[*CASE_FORMATS, CATALOG_FORMAT, SERIES_FORMAT],
+        choices=[*CASE_FORMATS, CATALOG_FORMAT, *SERIES_FORMATS],
         required=True,
         help="what to write",
     )
@@ -68,7 +70,7 @@ def run(arguments: list[str] | None) -> int:
     """Export; return the exit code."""
     options = build_parser().parse_args(arguments)
     set_verbosity(options)
-    if options.format == SERIES_FORMAT:
+    if options.format in SERIES_FORMATS:
         paths, failures = export_series(options)
     else:
         paths, failures = export_store(options), 0
@@ -96,20 +98,21 @@ def export_series(options: Namespace) -> tuple[list[Path], int]:
     Returns
     -------
     paths : list of Path
-        The collections that could be written.
+        The series that could be written.
     failures : int
         How many could not.
     """
+    export = SERIES_FORMATS[options.format]
     case_ids, read = select_builds(options)
     paths = []
-    with tqdm(case_ids, desc="cases", unit="case", disable=options.quiet) as bar:
+    with logging_redirect_tqdm(), tqdm(case_ids, desc="cases", unit="case", disable=options.quiet) as bar:
         for case_id in bar:
             case = read(case_id)
             if isinstance(case, lpbf.Case) and not case.steps:
                 bar.write(f"failed: {case_id}: its source has its final state alone", file=sys.stderr)
                 continue
             try:
-                paths.append(export_pvd(case, options.output))
+                paths.append(export(case, options.output))
             except CaseError as error:
                 bar.write(f"failed: {case_id}: {error.detail}", file=sys.stderr)
     return paths, len(case_ids) - len(paths)

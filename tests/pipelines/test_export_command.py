@@ -82,37 +82,55 @@ def test_the_steps_of_a_simulation(step2, tmp_path, capsys):
     assert len(names(tmp_path / "step2")) == 8
 
 
-def test_a_simulation_that_failed_is_told(step2, tmp_path, capsys):
+def test_the_steps_of_a_simulation_in_one_file(step2, tmp_path, capsys):
+    assert exit_code(step2, "-o", tmp_path, "--format", "vtkhdf-series", "-q") == 0
+    assert capsys.readouterr() == ("", "")
+    assert names(tmp_path) == ["step2.series.vtkhdf"]
+
+
+SERIES = pytest.mark.parametrize(
+    ("kind", "suffix"), [("pvd", ".pvd"), ("vtkhdf-series", ".series.vtkhdf")], ids=["pvd", "vtkhdf"]
+)
+
+
+@SERIES
+def test_a_simulation_that_failed_is_told(step2, tmp_path, capsys, kind, suffix):
     results = tmp_path / "results"
-    for name in ("bad", "good"):
+    for name in ("bad", "good", "holed"):
         (results / name).parent.mkdir(exist_ok=True)
         shutil.copytree(step2, results / name)
-    (results / "bad" / "results" / "step2_mechanical_4.geo").unlink()
-    assert exit_code(results, "-o", tmp_path / "out", "--format", "pvd", "-q") == 1
+    for path in (results / "bad").rglob("*.case"):
+        path.unlink()
+    (results / "holed" / "results" / "step2_mechanical00_4.svm.ens").unlink()
+    assert exit_code(results, "-o", tmp_path / "out", "--format", kind) == 1
     told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("failed: bad: ")
-    assert "mechanical_4.geo" in told.err
-    assert "good.pvd" in names(tmp_path / "out")
-    assert "bad.pvd" not in names(tmp_path / "out")
+    assert told.out == f"wrote 2 files to {tmp_path / 'out'}\n"
+    bad, holed = (line for line in told.err.splitlines() if line.startswith(("failed", "WARNING")))
+    assert bad.startswith("failed: bad: ")
+    assert bad.endswith("the simulation was not prepared")
+    assert holed.startswith("WARNING: case holed: step 4 (dwelt) is missing and left out: missing_file: ")
+    assert holed.endswith("mechanical00_4.svm.ens: no such file")
+    written = [name for name in names(tmp_path / "out") if "/" not in name]
+    assert written == [f"good{suffix}", f"holed{suffix}"]
 
 
-def test_the_steps_of_a_store(builds, tmp_path, capsys):
-    assert exit_code(builds, "-o", tmp_path, "--format", "pvd", "--case", "t2", "x1") == 0
+@SERIES
+def test_the_steps_of_a_store(builds, tmp_path, capsys, kind, suffix):
+    assert exit_code(builds, "-o", tmp_path, "--format", kind, "--case", "t2", "x1") == 0
     assert capsys.readouterr().out == f"wrote 2 files to {tmp_path}\n"
-    assert {name.split("/")[0] for name in names(tmp_path)} == {"t2", "t2.pvd", "x1", "x1.pvd"}
-    assert len(names(tmp_path / "t2")) == 8
-    assert exit_code(builds, "-o", tmp_path / "val", "--format", "pvd", "--split", "val", "-q") == 0
-    assert "v1.pvd" in names(tmp_path / "val")
-    assert "t2.pvd" not in names(tmp_path / "val")
+    assert [name for name in names(tmp_path) if "/" not in name] == [f"t2{suffix}", f"x1{suffix}"]
+    assert exit_code(builds, "-o", tmp_path / "val", "--format", kind, "--split", "val", "-q") == 0
+    assert f"v1{suffix}" in names(tmp_path / "val")
+    assert f"t2{suffix}" not in names(tmp_path / "val")
 
 
-def test_a_case_of_a_store_without_steps_is_told(make_builds, make_bar, tmp_path, capsys):
+@SERIES
+def test_a_case_of_a_store_without_steps_is_told(make_builds, make_bar, tmp_path, capsys, kind, suffix):
     bars = [make_bar("t1"), make_bar("t2", with_steps=False)]
     store = make_builds(tmp_path / "s.zarr", *bars)
-    assert exit_code(store, "-o", tmp_path / "out", "--format", "pvd", "-q") == 1
+    assert exit_code(store, "-o", tmp_path / "out", "--format", kind, "-q") == 1
     assert capsys.readouterr().err == "failed: t2: its source has its final state alone\n"
-    assert "t1.pvd" in names(tmp_path / "out")
+    assert f"t1{suffix}" in names(tmp_path / "out")
 
 
 def test_files_that_are_there_are_replaced(store, tmp_path):
@@ -140,14 +158,16 @@ def test_mistakes_are_one_line(store, train_only, step2, tmp_path, refusal):
     assert "lpbf-build" in refusal(tmp_path / "absent.zarr", *to_vtu)
     assert "leave out" in refusal(store, "-o", tmp_path, "--format", "parquet", "--split", "test")
     assert not (tmp_path / "out").exists()
-    to_pvd = ("-o", tmp_path / "out", "--format", "pvd", "-q")
-    assert "holds final states alone; build it with lpbf-build --steps all" in refusal(store, *to_pvd)
-    assert "no such file or folder" in refusal(tmp_path / "absent", *to_pvd)
-    assert "leave out --split" in refusal(step2, *to_pvd, "--split", "test")
-    assert "has no case 'z'" in refusal(step2, *to_pvd, "--case", "z")
+    for kind in ("pvd", "vtkhdf-series"):
+        to_series = ("-o", tmp_path / "out", "--format", kind, "-q")
+        assert "holds final states alone; build it with lpbf-build --steps all" in refusal(store, *to_series)
+        assert "no such file or folder" in refusal(tmp_path / "absent", *to_series)
+        assert "leave out --split" in refusal(step2, *to_series, "--split", "test")
+        assert "has no case 'z'" in refusal(step2, *to_series, "--case", "z")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
     assert "is no folder" in refusal(store, "-o", tmp_path / "file", "--format", "npz", "-q")
+    assert "is no folder" in refusal(step2, "-o", tmp_path / "file", "--format", "vtkhdf-series", "-q")
 
 
 def test_usage_errors(store, tmp_path):
