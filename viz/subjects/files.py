@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyvista as pv
+from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 
 from lpbf_dataset.schema import VARIABLES, component_names
 from lpbf_dataset.sources.base import CaseError
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MESH_SUFFIXES = (".vtu", ".vtk", ".vtkhdf", ".vtp", ".pvd")
+SERIES_SUFFIXES = (".pvd", ".vtkhdf")
+"""Those of the meshes that may have several steps."""
+
 SURFACE_SUFFIXES = (".stl", ".ply", ".obj")
 FILE_SUFFIXES = MESH_SUFFIXES + SURFACE_SUFFIXES
 """Files that `FileSubject` reads."""
@@ -35,7 +39,7 @@ VTK_TENSOR_COMPONENTS = ("xx", "yy", "zz", "xy", "yz", "xz")
 
 
 class FileSubject:
-    """One file: a case, over several steps where it is a collection (``.pvd``).
+    """One file: a case, over several steps where it is a series (``.pvd``, ``.vtkhdf``).
 
     Parameters
     ----------
@@ -70,13 +74,13 @@ class FileSubject:
 
     @cached_property
     def _times(self) -> tuple[float, ...]:
-        if self.path.suffix.lower() != ".pvd":
+        if self.path.suffix.lower() not in SERIES_SUFFIXES:
             return (0.0,)
         with _reporting(self.path):
-            return tuple(pv.get_reader(self.path).time_values)
+            return _time_values(pv.get_reader(self.path))
 
     def step_labels(self, case_name: str) -> Sequence[str]:  # noqa: ARG002  (of the protocol)
-        """Return the times of a collection."""
+        """Return the times of a series."""
         if len(self._times) == 1:
             return ("final",)
         return [f"step {number}, time {time:g}" for number, time in enumerate(self._times)]
@@ -105,7 +109,7 @@ class FileSubject:
                 return _surface(parse_stl(self.path.read_bytes()))
             reader = pv.get_reader(self.path)
             if len(self._times) > 1:
-                reader.set_active_time_point(step)
+                _choose_step(reader, step)
             mesh = reader.read()
         if isinstance(mesh, pv.MultiBlock):
             mesh = mesh.combine() if len(mesh) > 1 else mesh[0]
@@ -114,6 +118,21 @@ class FileSubject:
         if isinstance(mesh, pv.DataSet):
             return mesh.cast_to_unstructured_grid()
         raise SubjectError(f"{self.path} holds no mesh")
+
+
+def _time_values(reader: pv.PVDReader | pv.HDFReader) -> tuple[float, ...]:
+    if isinstance(reader, pv.PVDReader):
+        return tuple(reader.time_values)
+    reader.reader.UpdateInformation()
+    information = reader.reader.GetOutputInformation(0)
+    return tuple(information.Get(vtkStreamingDemandDrivenPipeline.TIME_STEPS()) or (0.0,))
+
+
+def _choose_step(reader: pv.PVDReader | pv.HDFReader, step: int) -> None:
+    if isinstance(reader, pv.PVDReader):
+        reader.set_active_time_point(step)
+    else:
+        reader.reader.SetStep(step)
 
 
 @contextmanager

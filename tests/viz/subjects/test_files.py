@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import pyvista as pv
 
-from lpbf_dataset.export import export_vtkhdf, export_vtu
+from lpbf_dataset.export import export_pvd, export_vtkhdf, export_vtkhdf_series, export_vtu
+from tests.builds import GrowingBar
 from tests.viz.blocks import block
 from viz.subjects import FileSubject, SubjectError
 
@@ -66,6 +67,20 @@ def test_a_collection_has_steps(tmp_path: Path) -> None:
     assert part.title == "build.pvd (step 1, time 2)"
 
 
+@pytest.mark.parametrize("export", [export_pvd, export_vtkhdf_series])
+def test_an_exported_build_has_its_steps(tmp_path: Path, export) -> None:
+    bar = GrowingBar("t", layers=2)
+    path = export(bar, tmp_path)
+    subject = FileSubject(path)
+    labels = subject.step_labels(path.name)
+    assert labels == [f"step {number}, time {10 * number}" for number in range(6)]
+    for number in (5, 0, 3):
+        part, expected = subject.load(path.name, number), list(bar.history())[number]
+        np.testing.assert_array_equal(part.mesh.points, expected.points)
+        np.testing.assert_array_equal(part.displacement, expected.fields["displacement"])
+        assert part.title == f"{path.name} ({labels[number]})"
+
+
 @pytest.mark.parametrize(
     ("name", "contents", "message"),
     [
@@ -75,6 +90,7 @@ def test_a_collection_has_steps(tmp_path: Path) -> None:
         ("none.stl", b"", "none.stl cannot be read"),
         ("none.ply", b"", "none.ply"),
         ("empty.obj", b"", "empty.obj holds no mesh"),
+        ("empty.vtkhdf", b"", "empty.vtkhdf cannot be read"),
         ("open.pvd", b"<VTKFile", "open.pvd cannot be read"),
     ],
 )
