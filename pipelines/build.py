@@ -131,12 +131,14 @@ def build_remote(options: Namespace) -> int:
 
 def build_local(options: Namespace, target: Path) -> int:
     """Find or simulate the cases, build a store of them and tell what came of it; return the exit code."""
+    chosen = from_options(BuildOptions, options)
     downloads = target.with_suffix(".downloads")
     found = find_sources(options.sources, downloads, absolute=bool(options.scheduler), quiet=options.quiet)
     if not options.sources:
         found = Sources(parts=procedural_parts(options.count, options.seed))
     simulated_here = bool(found.parts) and not found.results
-    result = build(simulated(found, options, target), options, target, simulated_here=simulated_here)
+    cases = simulated(found, options, target)
+    result = build(cases, chosen, options, target, simulated_here=simulated_here)
     failed = result.catalog[result.catalog["status"] == "failed"]
     for case in failed.itertuples():
         print(f"failed: {case.case_id} at {case.location}: {case.reason}", file=sys.stderr)
@@ -148,7 +150,9 @@ def build_local(options: Namespace, target: Path) -> int:
     return EXIT_INCOMPLETE if len(failed) else 0
 
 
-def build(found: Sources, options: Namespace, target: Path, *, simulated_here: bool) -> BuildResult:
+def build(
+    found: Sources, chosen: BuildOptions, options: Namespace, target: Path, *, simulated_here: bool
+) -> BuildResult:
     """Read the cases and write the store; record how they were simulated if that was done here."""
 
     def progress(outcomes: Iterable[Outcome], count: int) -> Iterable[Outcome]:
@@ -158,7 +162,7 @@ def build(found: Sources, options: Namespace, target: Path, *, simulated_here: b
         return build_store(
             found.results,
             target,
-            from_options(BuildOptions, options),
+            chosen,
             engine=engine,
             progress=progress,
             official=found.official,

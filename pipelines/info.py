@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 
 import lpbf_dataset as lpbf
 from lpbf_dataset.schema import SPLITS, STATISTICS, STORED_VARIABLES, history_variables
+from lpbf_dataset.store.rounding import describe_rounding
 from pipelines.console import run_command
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def describe(store: Dataset) -> Iterator[str]:
 
 
 def history(store: Dataset) -> str:
-    """Tell whether the store holds the states of its cases over the build, and of how many."""
+    """Tell whether the store holds the states of its cases over the build, of how many, and how exactly."""
     if not store.has_history:
         return "history: none, final states alone (lpbf-build --steps all keeps every step)"
     tables = [store.step_table(case_id) for case_id in store.case_ids]
@@ -60,7 +61,8 @@ def history(store: Dataset) -> str:
     steps = sum(map(len, tables)) - missing
     cases = sum(len(table) > 0 for table in tables)
     damaged = f", {missing} missing" if missing else ""
-    return f"history: {steps} steps of {cases} {'case' if cases == 1 else 'cases'}{damaged}"
+    rounded = f"; fields {describe_rounding(store.history_bits)}" if store.history_bits else ""
+    return f"history: {steps} steps of {cases} {'case' if cases == 1 else 'cases'}{damaged}{rounded}"
 
 
 def run(arguments: list[str] | None) -> int:

@@ -18,6 +18,7 @@ from lpbf_dataset.curation.terms import source_terms
 from lpbf_dataset.engine import SerialEngine
 from lpbf_dataset.schema import field_names
 from lpbf_dataset.store.assemble import assemble
+from lpbf_dataset.store.layout import Encoding
 from lpbf_dataset.store.manifest import write_manifest
 from lpbf_dataset.store.replacement import Replacement
 
@@ -119,10 +120,10 @@ def build_store(
     extraction = Extraction(fields, options.sdf_surface, steps=options.steps)
     for source in sources:
         if isinstance(source, StoreSource):
-            source.check(extraction)
+            source.check(extraction, options.round_history)
     with Replacement(output) as replacement:
         replacement.create_spool()
-        earlier = earlier_records(replacement.target, extraction)
+        earlier = earlier_records(replacement.target, extraction, options.round_history)
         extracted = extract_all(found, extraction, rules, replacement.spool, earlier, engine)
         outcomes = list(progress(extracted, len(found)))
         catalog = make_catalog(outcomes, rules)
@@ -157,7 +158,8 @@ def _write(
         selection.splits,
         selection.catalog,
         attributes,
-        engine=engine,
+        Encoding(history_bits=options.round_history),
+        engine,
         history=extraction.history_variables,
     )
     write_documents(folder, selection.leakage, rules, options, thumbnail)
@@ -172,9 +174,11 @@ def _attributes(
         for source, group in selection.catalog.groupby("source")
     }
     terms = source_terms(member.design_id for member in selection.members)
+    # A store that is not rounded is the same to the byte as before there was such an option.
+    chosen = {name: value for name, value in asdict(options).items() if value is not None}
     return {
         "build": {
-            **asdict(options),
+            **chosen,
             "rules": [str(rule) for rule in rules],
             "extraction": asdict(extraction),
         },

@@ -82,8 +82,15 @@ class StoreSource:
         table = self._store.case_table
         return dict(zip(map(str, table.index), table["split"], strict=True))
 
-    def check(self, wanted: Extraction) -> None:
+    def check(self, wanted: Extraction, history_bits: int | None) -> None:
         """Check that the cases can be taken over: they were made as is wanted now, and are whole.
+
+        Parameters
+        ----------
+        wanted : Extraction
+            How cases are to be made.
+        history_bits : int or None
+            Bits to which histories are to be rounded; None to keep all.
 
         Raises
         ------
@@ -95,6 +102,12 @@ class StoreSource:
             raise SourceError(
                 f"{self._path} holds {self.extraction}, but wanted are {wanted}: "
                 "choose the same options or build from the raw results"
+            )
+        if not _is_precise_enough(self._store, wanted, history_bits):
+            raise SourceError(
+                f"the history of {self._path} is rounded to {self._store.history_bits} bits, which gives no "
+                f"other precision: give --round_history {self._store.history_bits} or build from the raw "
+                "results"
             )
         try:
             _check_whole(self._path)
@@ -123,7 +136,7 @@ def _failure(row: Mapping[str, str]) -> CaseError:
     return CaseError(FailureReason(row["failure"]), row["reason"].partition(": ")[2])
 
 
-def earlier_records(store: Path, wanted: Extraction) -> dict[str, CaseRecord]:
+def earlier_records(store: Path, wanted: Extraction, history_bits: int | None) -> dict[str, CaseRecord]:
     """Find what an earlier build at the same place knows of its cases.
 
     Parameters
@@ -132,6 +145,8 @@ def earlier_records(store: Path, wanted: Extraction) -> dict[str, CaseRecord]:
         Absolute path of the store, which may not exist.
     wanted : Extraction
         Cases made otherwise are of no use.
+    history_bits : int or None
+        Bits to which histories are to be rounded; None to keep all.
 
     Returns
     -------
@@ -145,11 +160,18 @@ def earlier_records(store: Path, wanted: Extraction) -> dict[str, CaseRecord]:
         extraction = _extraction(dataset)
         if extraction is None or not extraction.covers(wanted):
             return {}
+        if not _is_precise_enough(dataset, wanted, history_bits):
+            return {}
         _check_whole(store)
         return _records(dataset)
     except StoreError as error:
         logger.warning("%s is damaged, so every case is read again: %s", store, error)
         return {}
+
+
+def _is_precise_enough(store: Dataset, wanted: Extraction, history_bits: int | None) -> bool:
+    """Tell whether the history of a store serves: rounded twice, values err by more than the bound."""
+    return wanted.steps == "final" or store.history_bits in (None, history_bits)
 
 
 def _check_whole(store: Path) -> None:

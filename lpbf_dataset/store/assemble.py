@@ -12,6 +12,7 @@ import lpbf_dataset
 from lpbf_dataset.engine import SerialEngine, TaskError
 from lpbf_dataset.schema import LAYOUT, LAYOUT_VERSION, MESH_VARIABLES, SPLITS, STORED_VARIABLES
 from lpbf_dataset.store.layout import Encoding, StoreError
+from lpbf_dataset.store.rounding import create_quantization_variable
 from lpbf_dataset.store.shards import create_array, plan_shards, write_shard
 from lpbf_dataset.store.step_tables import write_step_tables
 from lpbf_dataset.store.tables import Member, write_case_table, write_catalog
@@ -79,6 +80,8 @@ def assemble(
     write_case_table(group, members, splits)
     if history:
         write_step_tables(group, members)
+        if encoding and encoding.history_bits:
+            create_quantization_variable(group)
     write_catalog(group, catalog)
     group.attrs.update(
         {

@@ -64,16 +64,23 @@ class Encoding:
         keeps in memory per variable.
     codec : {"none", "lz4", "zstd"}
         No compression, or Blosc with byte shuffle and LZ4 (level 5) or Zstandard (level 1).
+    history_bits : int, optional
+        Bits to which fields of histories are rounded, see `lpbf_dataset.store.rounding`; none to keep all.
     """
 
     chunk_rows: int = 16_384
     shard_bytes: int = 32 * 2**20
     codec: Literal["none", "lz4", "zstd"] = "lz4"
+    history_bits: int | None = None
 
     def rows_per_shard(self, variable: Variable) -> int:
         """Rows of a variable in one shard, a whole number of chunks."""
         row_bytes = np.dtype(variable.dtype).itemsize * math.prod(variable.row_shape)
         return self.chunk_rows * max(1, self.shard_bytes // (self.chunk_rows * row_bytes))
+
+    def kept_bits(self, variable: Variable) -> int | None:
+        """Bits to which a variable is rounded; None if it is stored as it is."""
+        return self.history_bits if variable.dim == "step_node" else None
 
 
 def fill_value(dtype: DTypeLike) -> float | int:

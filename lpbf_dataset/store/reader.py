@@ -42,6 +42,7 @@ from lpbf_dataset.store.layout import (
 )
 from lpbf_dataset.store.moments import Moments
 from lpbf_dataset.store.ragged_reader import RaggedReader
+from lpbf_dataset.store.rounding import kept_bits
 from lpbf_dataset.store.step_tables import StepTables
 from lpbf_dataset.store.tables import read_catalog, read_columns
 
@@ -106,7 +107,8 @@ def open_dataset(path: str | PathLike[str]) -> Dataset:
     for name in variables:
         _check_extent(location, name, arrays[name].shape[0], table)
     lengths = {name: arrays[name].shape[0] for name in HISTORY_VARIABLES if name in arrays}
-    store = _Store(location, attributes, table, variables, lengths if has_history else {})
+    bits = _history_bits(location, [arrays[name] for name in lengths])
+    store = _Store(location, attributes, table, variables, lengths if has_history else {}, bits)
     return Dataset(store, np.arange(len(table["case_id"])))
 
 
@@ -148,6 +150,15 @@ def _check_extent(location: Path | str, name: str, length: int, table: Mapping[s
         )
 
 
+def _history_bits(location: Path | str, arrays: Sequence[zarr.Array[Any]]) -> int | None:
+    """Bits of the least precise of some arrays; None if none was rounded."""
+    try:
+        bits = [kept_bits(array.attrs.asdict()) for array in arrays]
+    except ValueError as error:
+        raise StoreError(f"{location} is damaged, copy or build it again: {error}") from error
+    return min((of_array for of_array in bits if of_array is not None), default=None)
+
+
 class _Store:
     """What every view of an open store shares."""
 
@@ -158,6 +169,7 @@ class _Store:
         table: Mapping[str, NDArray[Any]],
         variables: tuple[str, ...],
         history_lengths: Mapping[str, int],
+        history_bits: int | None,
     ) -> None:
         self.location = location
         self.attributes = attributes
@@ -165,6 +177,7 @@ class _Store:
         self.variables = variables
         self.history_lengths = history_lengths
         """Rows of each variable of the history; empty for a store without one."""
+        self.history_bits = history_bits
         self.reader = RaggedReader(location)
         self.row_of = {case_id: row for row, case_id in enumerate(table["case_id"])}
 
@@ -319,6 +332,11 @@ class Dataset:
     def history_fields(self) -> tuple[str, ...]:
         """Simulated fields of each step of a history, of `lpbf_dataset.schema.VARIABLES`."""
         return _history_fields(self._store)
+
+    @property
+    def history_bits(self) -> int | None:
+        """Bits to which the history is rounded, see `lpbf_dataset.store.rounding`; None if it is not."""
+        return self._store.history_bits
 
     def step_table(self, key: SupportsIndex | str) -> StepTable:
         """Tell what is known of each step of a case, without reading their states.

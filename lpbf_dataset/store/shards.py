@@ -16,6 +16,7 @@ from zarr.codecs import BloscCodec
 from lpbf_dataset.schema import STORED_VARIABLES
 from lpbf_dataset.store.layout import StoreError, fill_value, variable_attributes
 from lpbf_dataset.store.moments import Moments
+from lpbf_dataset.store.rounding import quantization_attributes, round_mantissa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,16 +61,21 @@ class Shard:
         First row of the shard.
     pieces : tuple of Piece
         Its rows, in order.
+    bits : int or None
+        Bits to which its values are rounded; None to write them as they are.
     """
 
     folder: Path
     name: str
     start: int
     pieces: tuple[Piece, ...]
+    bits: int | None
 
 
 def create_array(group: zarr.Group, variable: Variable, rows: int, encoding: Encoding) -> None:
     """Create the array of a variable of so many rows, all of which are yet to be written."""
+    bits = encoding.kept_bits(variable)
+    rounding = quantization_attributes(bits) if bits else {}
     group.create_array(
         variable.name,
         shape=(rows, *variable.row_shape),
@@ -79,7 +85,7 @@ def create_array(group: zarr.Group, variable: Variable, rows: int, encoding: Enc
         fill_value=fill_value(variable.dtype),
         compressors=_compressor(variable, encoding),
         dimension_names=variable.dims,
-        attributes=variable_attributes(variable),
+        attributes=variable_attributes(variable) | rounding,
     )
 
 
@@ -107,7 +113,7 @@ def plan_shards(
     Shard
         In order; none for a variable without rows.
     """
-    capacity = encoding.rows_per_shard(variable)
+    capacity, bits = encoding.rows_per_shard(variable), encoding.kept_bits(variable)
     first, filled, pieces = 0, 0, list[Piece]()
     for rows, count, training in cases:
         start = 0
@@ -117,10 +123,10 @@ def plan_shards(
             filled += stop - start
             start = stop
             if filled == capacity:
-                yield Shard(folder, variable.name, first, tuple(pieces))
+                yield Shard(folder, variable.name, first, tuple(pieces), bits)
                 first, filled, pieces = first + capacity, 0, []
     if pieces:
-        yield Shard(folder, variable.name, first, tuple(pieces))
+        yield Shard(folder, variable.name, first, tuple(pieces), bits)
 
 
 def write_shard(shard: Shard) -> Moments | None:
@@ -154,6 +160,8 @@ def write_shard(shard: Shard) -> Moments | None:
             of_piece = Moments.of(rows)
             moments = moments.merge(of_piece) if moments else of_piece
     assert end == count
+    if shard.bits:
+        buffer = round_mantissa(buffer, shard.bits)
     folder = shard.folder / shard.name
     try:
         # A chunk of booleans may hold nothing but the fill value; unwritten, it would count as missing.

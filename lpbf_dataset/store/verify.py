@@ -14,6 +14,7 @@ from lpbf_dataset.store.verification.files import check_files
 from lpbf_dataset.store.verification.histories import check_histories, check_step_tables
 from lpbf_dataset.store.verification.metadata import check_arrays, check_chunks, open_members, open_root
 from lpbf_dataset.store.verification.problems import Code, Problem, Report
+from lpbf_dataset.store.verification.rounding import check_rounding
 from lpbf_dataset.store.verification.table import check_catalog, check_table
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def _verify(files: StoreFiles, report: Report, progress: Progress, *, deep: bool
     arrays = check_arrays(members, report)
     table = check_table(root, arrays, report)
     histories = check_step_tables(root, arrays, table, report)
+    rounded = check_rounding(arrays, members, report)
     check_catalog(members, table, report)
     missing = check_chunks(arrays, sizes, report) if sizes else frozenset[str]()
     if not deep:
@@ -92,7 +94,7 @@ def _verify(files: StoreFiles, report: Report, progress: Progress, *, deep: bool
     checks.run(progress, sdf_of_mesh=_sdf_of_mesh(dict(root.attrs)))
     checks.compare_normalization(root.attrs.get("normalization"))
     if histories:
-        check_histories(reader, arrays, table, histories, report, progress)
+        check_histories(reader, arrays, table, histories, rounded, report, progress)
 
 
 def _sdf_of_mesh(attributes: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from lpbf_dataset.schema import (
     VARIABLES,
 )
 from lpbf_dataset.store.layout import HISTORY_MARK, history_columns
+from lpbf_dataset.store.rounding import is_rounded, round_mantissa
 from lpbf_dataset.store.step_tables import StepTables
 from lpbf_dataset.store.validate import history_cells_problem
 from lpbf_dataset.store.verification.problems import UNREADABLE, Code
@@ -113,6 +114,7 @@ def check_histories(
     arrays: Arrays,
     table: Table,
     histories: StepTables,
+    rounded: Mapping[str, int],
     report: Report,
     progress: Progress,
 ) -> None:
@@ -128,6 +130,8 @@ def check_histories(
         The case table.
     histories : StepTables
         See `check_step_tables`.
+    rounded : mapping of str to int
+        See `check_rounding`.
     report : Report
         Takes the problems.
     progress : Progress
@@ -146,15 +150,25 @@ def check_histories(
             except UNREADABLE as error:
                 report.add(Code.CORRUPT_CHUNK, where, error)
                 continue
-            if bad := np.count_nonzero(~np.isfinite(values[name])):
-                report.add(Code.NOT_FINITE, where, f"{bad} of {values[name].size} values are not finite")
-            if name == HISTORY_PREFIX + "cells" and (
-                problem := history_cells_problem(values[name], steps.mesh_node_count, steps.mesh_cell_count)
-            ):
-                report.add(Code.CONNECTIVITY_OUT_OF_RANGE, where, problem)
-        for name in _other_final_state(reader, arrays, table, row, steps, values):
+            for code, flaw in _bad_values(name, values[name], steps, rounded.get(name)):
+                report.add(code, where, flaw)
+        for name in _other_final_state(reader, arrays, table, row, steps, rounded, values):
             where = f"case {table['case_id'][row]!r}, {HISTORY_PREFIX}{name}"
             report.add(Code.STEPS_MISMATCH, where, f"the last step differs from {name}")
+
+
+def _bad_values(
+    name: str, values: NDArray[Any], steps: StepTable, bits: int | None
+) -> Iterator[tuple[Code, str]]:
+    """Yield each thing that is wrong with the values of a variable of one case."""
+    if bad := np.count_nonzero(~np.isfinite(values)):
+        yield Code.NOT_FINITE, f"{bad} of {values.size} values are not finite"
+    if bits and (bad := np.count_nonzero(~is_rounded(values, bits))):
+        yield Code.NOT_ROUNDED, f"{bad} of {values.size} values have more than {bits} bits"
+    if name == HISTORY_PREFIX + "cells" and (
+        problem := history_cells_problem(values, steps.mesh_node_count, steps.mesh_cell_count)
+    ):
+        yield Code.CONNECTIVITY_OUT_OF_RANGE, problem
 
 
 def _other_final_state(
@@ -163,9 +177,10 @@ def _other_final_state(
     table: Table,
     row: int,
     steps: StepTable,
+    rounded: Mapping[str, int],
     values: Mapping[str, NDArray[Any]],
 ) -> Iterator[str]:
-    """Name the fields whose last state is not the final one."""
+    """Name the fields whose last state is not the final one, rounded as the history is."""
     if not len(steps) or steps.is_missing[-1] or steps.kinds[-1] != "removed" or "node_count" not in table:
         return
     start, count = (int(table[name][row]) for name in ("node_offset", "node_count"))
@@ -175,8 +190,10 @@ def _other_final_state(
         if of_history not in values or HISTORY_VARIABLES[of_history].dim != "step_node" or name not in arrays:
             continue
         try:
-            final = reader.read({name: slice(start, start + count)})[name]
+            final: NDArray[Any] = reader.read({name: slice(start, start + count)})[name]
         except UNREADABLE:
             continue  # reported where the final states were checked
+        if bits := rounded.get(of_history):
+            final = round_mantissa(final, bits)
         if last != count or not np.array_equal(values[of_history][-last:], final):
             yield name

@@ -26,6 +26,7 @@ from lpbf_dataset.store.layout import (
     table_attributes,
     variable_attributes,
 )
+from lpbf_dataset.store.rounding import QUANTIZATION_VARIABLE
 from lpbf_dataset.store.verification.problems import UNREADABLE, Code
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def open_members(files: StoreFiles, group: zarr.Group, report: Report) -> Member
                     members[path] = None
                     report.add(Code.BAD_METADATA, f"{path}/zarr.json", f"cannot be read: {error!r}")
 
-    expected = dict.fromkeys([*copies, CATALOG_GROUP, *dict(_expected_arrays())])
+    expected = dict.fromkeys([*copies, CATALOG_GROUP, QUANTIZATION_VARIABLE, *dict(_expected_arrays())])
     open_each(expected)
     open_each(path for path in catalog_columns(members).values() if path not in expected)
     for path, copy in copies.items():
@@ -220,7 +221,7 @@ def check_arrays(members: Members, report: Report) -> Arrays:
 
 def _is_as_expected(name: str, array: zarr.Array[Any], expected: _Expected, report: Report) -> bool:
     """Report what is wrong with the metadata of an array; tell whether its values can be used."""
-    _check_attributes(name, array.attrs.asdict(), expected.attributes, report)
+    check_attributes(name, array.attrs.asdict(), expected.attributes, report)
     dims = cast("Any", array.metadata).dimension_names
     if dims != expected.dims:
         report.add(Code.WRONG_DIMENSIONS, name, f"dimensions are {dims}, not {expected.dims}")
@@ -236,9 +237,10 @@ def _is_as_expected(name: str, array: zarr.Array[Any], expected: _Expected, repo
     return True
 
 
-def _check_attributes(
+def check_attributes(
     name: str, attributes: Mapping[str, Any], expected: Mapping[str, Any], report: Report
 ) -> None:
+    """Compare attributes of an array with those that it must have; others are not looked at."""
     for key, value in expected.items():
         if key not in attributes:
             report.add(Code.MISSING_ATTRIBUTE, name, f"has no attribute {key!r}")

@@ -30,6 +30,7 @@ class Code(StrEnum):
     COUNTS_MISMATCH = "counts_mismatch"
     OFFSETS_OUT_OF_ORDER = "offsets_out_of_order"
     STEPS_MISMATCH = "steps_mismatch"
+    NOT_ROUNDED = "not_rounded"
     CATALOG_MISMATCH = "catalog_mismatch"
     NOT_FINITE = "not_finite"
     CONNECTIVITY_OUT_OF_RANGE = "connectivity_out_of_range"
@@ -87,6 +88,7 @@ EXPLANATIONS: dict[Code, Explanation] = {
     Code.COUNTS_MISMATCH: Explanation("the case table disagrees with the lengths of arrays", _COPY),
     Code.OFFSETS_OUT_OF_ORDER: Explanation("the cases do not lie end to end", _COPY),
     Code.STEPS_MISMATCH: Explanation("the steps of a case contradict each other or its final state", _BUILD),
+    Code.NOT_ROUNDED: Explanation("values of a history have more bits than it says it keeps", _BUILD),
     Code.CATALOG_MISMATCH: Explanation("the catalog disagrees with the cases that are stored", _BUILD),
     Code.NOT_FINITE: Explanation("values are NaN or infinite", _BUILD),
     Code.CONNECTIVITY_OUT_OF_RANGE: Explanation("cells or edges name nodes that do not exist", _BUILD),
