@@ -77,4 +77,4 @@ class BuildOptions:
         if not 1 <= self.round_history <= MANTISSA_BITS:
             raise BuildError(f"round_history is {self.round_history}; give 1 to {MANTISSA_BITS} bits")
         if self.steps != "all":
-            raise BuildError("round_history rounds the steps of a build, which only steps 'all' keeps")
+            raise BuildError("round_history rounds what steps 'final' leaves out; give steps 'all' too")

@@ -119,11 +119,13 @@ def _variables(curation: Curation) -> str:
         for name, variable in VARIABLES.items()
         if not variable.optional or name in stored
     )
-    return (
+    layout = (
         "Meshes differ in size, so the nodes, cells and edges of all cases stand one after another "
         "(contiguous ragged arrays of the CF conventions): those of a case start at `node_offset` and are "
-        "`node_count` many, and so on.\n\n" + _table(("variable", "shape", "type", "unit", "meaning"), rows)
+        "`node_count` many, and so on."
     )
+    table = _table(("variable", "shape", "type", "unit", "meaning"), rows)
+    return "\n\n".join(filter(None, (layout, table, curation.rounding)))
 
 
 def _shape(variable: Variable) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lpbf_dataset.schema import SPLITS, STATISTICS
 from lpbf_dataset.sources.base import FailureReason
+from lpbf_dataset.store.rounding import describe_rounding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,6 +141,18 @@ class Curation:
         """Kept cases of each split, every split named."""
         counts = self.kept["split"].value_counts()
         return {split: int(counts.get(split, 0)) for split in SPLITS}
+
+    @property
+    def rounding(self) -> str:
+        """Sentences on fields that are stored less exactly than they were computed; "" if none is."""
+        bits = self.attributes.get("build", {}).get("round_history")
+        if bits is None:
+            return ""
+        return (
+            "The fields of the states over the build (history_displacement and so on) are "
+            f"{describe_rounding(bits)}; their attributes say so by the CF conventions 1.12, section 8.4. "
+            "Meshes and final states are stored as they were computed."
+        )
 
     def funnel(self) -> list[Stage]:
         """Cases left after each stage: found, readable, each rule in order, stored where they come from.

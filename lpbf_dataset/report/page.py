@@ -119,6 +119,7 @@ def _provenance(curation: Curation) -> Section:
         "Provenance and terms",
         "provenance",
         table(("", ""), [*terms, *hashes]),
+        *([element("p", curation.rounding)] if curation.rounding else []),
         element("h3", "Configuration of the build"),
         element("pre", configuration),
     )

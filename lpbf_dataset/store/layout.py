@@ -63,7 +63,8 @@ class Encoding:
         Upper bound on the uncompressed bytes of a shard, which is one file and what the writer
         keeps in memory per variable.
     codec : {"none", "lz4", "zstd"}
-        No compression, or Blosc with byte shuffle and LZ4 (level 5) or Zstandard (level 1).
+        No compression, or Blosc with byte shuffle (bit shuffle for what is rounded) and LZ4 (level 5) or
+        Zstandard (level 1).
     history_bits : int, optional
         Bits to which fields of histories are rounded, see `lpbf_dataset.store.rounding`; none to keep all.
     """
