@@ -18,7 +18,7 @@ from lpbf_dataset.hub import HubRepo
 from lpbf_dataset.sources.base import SourceError
 from lpbf_dataset.store.remote import publish
 from lpbf_dataset.store.verify import verify_store
-from pipelines import build, info
+from pipelines import build, info, verify
 from pipelines.sources import find_sources
 
 
@@ -174,6 +174,28 @@ def test_a_store_with_history_is_told_from_one_without(step2, built, tmp_path, c
     # What is not there cannot be taken over.
     assert exit_code(build.main, built, "-o", tmp_path / "t.zarr", "-q", "--steps", "all") == 2
     assert "but wanted are" in capsys.readouterr().err
+
+
+class TestRoundedHistory:
+    def test_the_bound_is_told(self, step2, tmp_path, capsys):
+        store = tmp_path / "s.zarr"
+        arguments = ("--steps", "all", "--round-history", 10, "--rules", "none")
+        assert exit_code(build.main, step2, "-o", store, "-q", *arguments) == 0
+        told = "rounded to 10 of 23 bits, relative error at most 2^-11 (about 0.00049)"
+        assert exit_code(info.main, store) == 0
+        assert f"history: 8 steps of 1 case; fields {told}\n" in capsys.readouterr().out
+        assert told in (store / "README.md").read_text()
+        assert lpbf.open_dataset(store).attributes["build"]["round_history"] == 10
+        assert exit_code(verify.main, store, "--deep", "-q") == 0
+        # What is gone cannot be had.
+        assert exit_code(build.main, store, "-o", tmp_path / "t.zarr", "-q", "--steps", "all") == 2
+        assert "is rounded to 10 bits" in one_line(capsys)
+
+    @pytest.mark.parametrize("arguments", [("--round_history", 10), ("--round_history", 0, "--steps", "all")])
+    def test_bad_usage_is_one_line_before_anything_is_done(self, tmp_path, arguments, capsys, monkeypatch):
+        monkeypatch.setattr(build, "run_simulations", lambda *_, **__: pytest.fail("simulated"))
+        assert exit_code(build.main, "-o", tmp_path / "s.zarr", "--count", 1, *arguments) == 2
+        assert "round_history" in one_line(capsys)
 
 
 def test_no_store_to_describe(tmp_path, capsys):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import lpbf_dataset as lpbf
-from lpbf_dataset.build import BuildOptions, StoreSource, build_store
+from lpbf_dataset.build import BuildError, BuildOptions, StoreSource, build_store
 from lpbf_dataset.build.history import lay_out_history
 from lpbf_dataset.schema import STEP_KINDS
 from lpbf_dataset.simulation.materials import MATERIALS
@@ -17,10 +18,16 @@ from lpbf_dataset.simulation.process import simulate
 from lpbf_dataset.simulation.settings import SimulationSettings
 from lpbf_dataset.sources.base import SourceError
 from lpbf_dataset.sources.netfabb import NetfabbSource, write_results
+from lpbf_dataset.store.rounding import relative_error, round_mantissa
 from lpbf_dataset.store.verify import verify_store
 
 ALL = BuildOptions(steps="all", rules="none")
 FIELDS = ("displacement", "von_mises_stress", "temperature")
+
+
+def rounded_to(bits):
+    """Return options by which a history is rounded, or not for None."""
+    return replace(ALL, round_history=bits)
 
 
 def assert_same_state(step, expected):
@@ -140,6 +147,125 @@ class TestOfEarlierStores:
         other = target.with_name("other.zarr")
         build(found, ALL, output=other)
         assert files(other) == files(target)
+
+
+class TestOfRoundedFields:
+    @pytest.fixture
+    def found(self, logged):
+        return [logged("a", length=3, stress=100.3), logged("b", length=2, damaged=2)]
+
+    @pytest.fixture
+    def exact(self, build, found, tmp_path, reads):
+        """Return a store of all bits."""
+        build(found, ALL, output=tmp_path / "exact.zarr")
+        assert reads() == ["a", "b"]
+        return tmp_path / "exact.zarr"
+
+    def test_fields_of_steps_alone_are_rounded(self, build, found, exact, target):
+        build(found, rounded_to(7))
+        dataset, expected = lpbf.open_dataset(target), lpbf.open_dataset(exact)
+        assert (dataset.history_bits, expected.history_bits) == (7, None)
+        for case, original in zip(dataset, expected, strict=True):
+            for name, values in original.variables.items():
+                np.testing.assert_array_equal(case.variables[name], values)
+            for step, whole in zip(case.steps, original.steps, strict=True):
+                np.testing.assert_array_equal(step.points, whole.points)
+                np.testing.assert_array_equal(step.cells, whole.cells)
+                for name in FIELDS:
+                    np.testing.assert_array_equal(
+                        step.variables[name], round_mantissa(whole.variables[name], 7)
+                    )
+                    np.testing.assert_allclose(
+                        step.variables[name], whole.variables[name], rtol=relative_error(7)
+                    )
+        assert not np.array_equal(dataset["a"].steps[-1].displacement, dataset["a"].displacement)
+        assert dataset["a"].series().is_active[-1].all()
+        assert verify_store(target, deep=True) == []
+
+    def test_xarray_sees_how(self, build, found, target):
+        build(found, rounded_to(7))
+        whole = lpbf.open_dataset(target).to_xarray()
+        attributes = whole.history_von_mises_stress.attrs
+        assert attributes["quantization_nsb"] == 7
+        assert attributes["quantization_maximum_relative_error"] == 2**-8
+        container = whole[attributes["quantization"]]
+        assert container.shape == ()
+        assert container.attrs["algorithm"] == "bitround"
+        assert container.attrs["implementation"].startswith("numcodecs version ")
+        assert "quantization" not in whole.history_points.attrs
+        assert "quantization" not in whole.displacement.attrs
+
+    def test_a_store_of_all_bits_says_nothing_of_it(self, exact, files):
+        names = ("round", "quantization", "bitshuffle")
+        for name, contents in files(exact).items():
+            if name.endswith(".json"):
+                assert not [word for word in names if word.encode() in contents], name
+
+    def test_what_was_laid_ready_serves_any_precision(self, build, found, target, reads, files, tmp_path):
+        build(found, ALL, dry_run=True)
+        assert reads() == ["a", "b"]
+        build(found, rounded_to(7))
+        assert reads() == []
+        build(found, rounded_to(7), output=tmp_path / "scratch.zarr")
+        assert files(target) == files(tmp_path / "scratch.zarr")
+
+    @pytest.mark.parametrize("bits", [None, 7])
+    def test_in_the_place_of_another_precision(self, build, found, target, reads, files, tmp_path, bits):
+        """Rounded twice, values would err by more than is said, and bits that are gone do not come back."""
+        build(found, rounded_to(10))
+        reads()
+        build(found, rounded_to(bits))
+        assert reads() == ["a", "b"]
+        build(found, rounded_to(bits), output=tmp_path / "scratch.zarr")
+        assert files(target) == files(tmp_path / "scratch.zarr")
+
+    @pytest.mark.parametrize("before", [None, 10])
+    def test_in_the_place_of_a_precision_that_serves(
+        self, build, found, target, reads, files, tmp_path, before
+    ):
+        build(found, rounded_to(before))
+        reads()
+        build(found, rounded_to(10))
+        assert reads() == []
+        build(found, rounded_to(10), output=tmp_path / "scratch.zarr")
+        assert files(target) == files(tmp_path / "scratch.zarr")
+
+    def test_from_an_earlier_store(self, build, found, exact, target, files, tmp_path):
+        build([], rounded_to(10), sources=[StoreSource(exact)])
+        build([], rounded_to(10), sources=[StoreSource(target)], output=tmp_path / "again.zarr")
+        build(found, rounded_to(10), output=tmp_path / "scratch.zarr")
+        assert files(target) == files(tmp_path / "scratch.zarr") == files(tmp_path / "again.zarr")
+        for bits in (None, 7, 12):
+            with pytest.raises(
+                SourceError, match=r"rounded to 10 bits.*give --round_history 10 or build from"
+            ):
+                build([], rounded_to(bits), sources=[StoreSource(target)], output=tmp_path / "other.zarr")
+        # Final states are whole.
+        build([], BuildOptions(rules="none"), sources=[StoreSource(target)], output=tmp_path / "final.zarr")
+        final, expected = (lpbf.open_dataset(path)["a"] for path in (tmp_path / "final.zarr", exact))
+        np.testing.assert_array_equal(final.displacement, expected.displacement)
+
+    def test_a_real_run(self, step2, tmp_path):
+        build_store([NetfabbSource(step2)], tmp_path / "s.zarr", rounded_to(10))
+        (raw,) = NetfabbSource(step2).cases()
+        _, variables = lay_out_history(raw.history(FIELDS), FIELDS)
+        steps = lpbf.open_dataset(tmp_path / "s.zarr")[0].steps
+        for name in FIELDS:
+            stored = np.concatenate([step.variables[name] for step in steps])
+            np.testing.assert_allclose(stored, variables[f"history_{name}"], rtol=2.0**-11, atol=0)
+        assert verify_store(tmp_path / "s.zarr", deep=True) == []
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"round_history": 0, "steps": "all"}, "round_history is 0; give 1 to 23 bits"),
+            ({"round_history": 24, "steps": "all"}, "round_history is 24"),
+            ({"round_history": 10}, "give steps 'all' too"),
+        ],
+    )
+    def test_options_that_make_no_sense(self, options, message):
+        with pytest.raises(BuildError, match=message):
+            BuildOptions(**options)
 
 
 def test_a_source_of_final_states_says_so(build, case, target, monkeypatch):

@@ -17,7 +17,9 @@ from lpbf_dataset.schema import field_names, history_variables
 from lpbf_dataset.sources.base import Step
 from lpbf_dataset.store.assemble import assemble, consolidate
 from lpbf_dataset.store.case_rows import SpooledRows, spool_case
+from lpbf_dataset.store.layout import Encoding
 from lpbf_dataset.store.manifest import write_manifest
+from lpbf_dataset.store.rounding import QUANTIZATION_VARIABLE, round_mantissa
 from lpbf_dataset.store.tables import Member
 from lpbf_dataset.store.validate import check_case, check_history
 from lpbf_dataset.store.verification.problems import Code
@@ -34,7 +36,7 @@ def steps_of(first, last):
         yield Step(number, kind, 100.0 * number, case.points, case.cells, fields)
 
 
-def write(folder, spool, cases):
+def write(folder, spool, cases, bits=None):
     """Write a store of pairs of the first layers and the whole of a case; without layers, no history."""
     members = []
     for first, last in cases:
@@ -54,7 +56,8 @@ def write(folder, spool, cases):
         columns=["case_id", "design_id", "source", "status"],
     )
     splits = dict.fromkeys((member.case_id for member in members), "train")
-    assemble(folder, members, FIELDS, splits, catalog, {}, history=history_variables(FIELDS))
+    encoding = Encoding(history_bits=bits)
+    assemble(folder, members, FIELDS, splits, catalog, {}, encoding, history=history_variables(FIELDS))
     write_manifest(folder)
     return folder
 
@@ -67,6 +70,15 @@ def sound(tmp_path_factory, synthetic_case):
     sizes = [((2, 2, 1), (2, 2, 3)), ((1, 1, 2), (1, 1, 4))]
     cases = [(synthetic_case(*low), synthetic_case(*high, case_id=f"c{high[2]}")) for low, high in sizes]
     return write(spool / "s.zarr", spool, [*cases, (None, synthetic_case(1, 2, 1, case_id="without"))])
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory, synthetic_case):
+    """Return a store whose fields are rounded to 9 bits, and that no test changes."""
+    spool = tmp_path_factory.mktemp("rounded")
+    (spool / "s.zarr").mkdir()
+    cases = [(synthetic_case(1, 1, 2), synthetic_case(1, 1, 4, case_id="c4"))]
+    return write(spool / "s.zarr", spool, cases, bits=9)
 
 
 @pytest.fixture
@@ -152,6 +164,92 @@ def test_values_that_do_not_decode(store):
     codes = {code for code, _ in problems(store, deep=True)}
     assert codes <= {Code.CORRUPT_CHUNK, Code.STEPS_MISMATCH, Code.NOT_FINITE}
     assert codes
+
+
+class TestOfRoundedFields:
+    @pytest.fixture
+    def store(self, rounded, tmp_path):
+        """Return a copy to spoil."""
+        return shutil.copytree(rounded, tmp_path / "s.zarr")
+
+    @staticmethod
+    def change_attributes(store, name, **changed):
+        """Change attributes of an array as if it had been written so; None removes one."""
+        group = zarr.open_group(store, mode="r+", use_consolidated=False)
+        attributes = {**group[name].attrs, **changed}
+        group[name].attrs.put({key: value for key, value in attributes.items() if value is not None})
+        consolidate(group)
+        write_manifest(store)
+
+    @pytest.mark.parametrize("deep", [False, True])
+    def test_a_sound_store(self, rounded, deep):
+        assert verify_store(rounded, deep=deep) == []
+
+    def test_the_last_step_is_the_final_state_rounded(self, rounded):
+        case = open_dataset(rounded)["c4"]
+        assert not np.array_equal(case.steps[-1].displacement, case.displacement)
+        for name in FIELDS:
+            expected = round_mantissa(case.variables[name], 9)
+            np.testing.assert_array_equal(case.steps[-1].variables[name], expected)
+
+    @pytest.mark.parametrize(("index", "more"), [((3, 2), set()), ((-1, 2), {Code.STEPS_MISMATCH})])
+    def test_a_value_that_is_not_rounded(self, store, index, more):
+        value = np.float32(0.1)
+        assert round_mantissa(value, 9) != value
+        spoil(store, "history_displacement", index, value)
+        assert problems(store) == set()
+        found = problems(store, deep=True)
+        assert found == {(code, "history_displacement") for code in {Code.NOT_ROUNDED, *more}}
+
+    def test_another_value_of_the_last_step(self, store):
+        spoil(store, "history_temperature", -1, np.float32(-2.0))
+        assert problems(store, deep=True) == {(Code.STEPS_MISMATCH, "history_temperature")}
+
+    def test_a_store_that_claims_what_it_has_not(self, store):
+        """Values of 9 bits are none of 5; that these are rounded at all does not count."""
+        for name in FIELDS:
+            more = {"quantization_nsb": 5, "quantization_maximum_relative_error": 2.0**-6}
+            self.change_attributes(store, f"history_{name}", **more)
+        assert problems(store) == set()
+        assert (Code.NOT_ROUNDED, "history_displacement") in problems(store, deep=True)
+
+    @pytest.mark.parametrize(
+        ("name", "changed", "code"),
+        [
+            ("history_displacement", {"quantization_nsb": 0}, Code.BAD_METADATA),
+            ("history_displacement", {"quantization_nsb": "9"}, Code.BAD_METADATA),
+            ("history_displacement", {"quantization_nsb": None}, Code.BAD_METADATA),
+            ("history_displacement", {"quantization": None}, Code.MISSING_ATTRIBUTE),
+            ("history_displacement", {"quantization": "other"}, Code.BAD_METADATA),
+            (
+                "history_displacement",
+                {"quantization_maximum_relative_error": 2.0**-11},
+                Code.BAD_METADATA,
+            ),
+            ("history_points", {"quantization_nsb": 9}, Code.BAD_METADATA),
+            ("displacement", {"quantization_nsb": 9}, Code.BAD_METADATA),
+            (QUANTIZATION_VARIABLE, {"algorithm": "bitgroom"}, Code.BAD_METADATA),
+            (QUANTIZATION_VARIABLE, {"algorithm": None}, Code.MISSING_ATTRIBUTE),
+            (QUANTIZATION_VARIABLE, {"implementation": None}, Code.MISSING_ATTRIBUTE),
+        ],
+    )
+    def test_attributes(self, store, name, changed, code):
+        self.change_attributes(store, name, **changed)
+        assert problems(store) == {(code, name)}
+
+    def test_attributes_that_make_no_sense(self, store):
+        self.change_attributes(store, "history_displacement", quantization_nsb="9")
+        with pytest.raises(StoreError, match=r"s\.zarr is damaged, .* quantization_nsb is '9'"):
+            open_dataset(store)
+        # As if it were not rounded, it differs from the final state.
+        codes = {code for code, _ in problems(store, deep=True)}
+        assert codes == {Code.BAD_METADATA, Code.STEPS_MISMATCH}
+
+    def test_a_quantization_variable_that_is_gone(self, store):
+        shutil.rmtree(store / QUANTIZATION_VARIABLE)
+        consolidate(zarr.open_group(store, mode="r+", use_consolidated=False))
+        write_manifest(store)
+        assert problems(store) == {(Code.MISSING_ARRAY, QUANTIZATION_VARIABLE)}
 
 
 def test_what_cannot_be_stored_is_refused(synthetic_case):
