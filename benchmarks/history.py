@@ -114,12 +114,17 @@ def state(number: int, kind: StepKind, group: int, *, plate: bool = True) -> Ste
     )
 
 
+def store_of(folder: Path, bits: int | None) -> Path:
+    """Return where the history of so many bits is."""
+    return folder / f"{bits or 'all'}.zarr"
+
+
 def write_history(steps: Sequence[Step | DamagedStep], folder: Path, bits: int | None) -> None:
     """Do what a build does with the states of one case, with fields rounded to so many bits if any."""
     table, variables = lay_out_history(steps, FIELDS)
     check_history("block", table, variables)
     spool_case(folder / "block.safetensors", variables, {})
-    store = folder / f"{bits}.zarr"
+    store = store_of(folder, bits)
     group = zarr.create_group(store, overwrite=True)
     rows = SpooledRows(folder / "block.safetensors")
     member = Member("block", "block", "synthetic", table.counts, rows, history=table)
@@ -156,10 +161,10 @@ def compare_precisions(steps: Sequence[Step | DamagedStep], folder: Path, rounds
         rounds,
     )
     for name in history_variables(FIELDS):
-        exact = zarr.open_array(folder / "None.zarr" / name, mode="r")[:]
+        exact = zarr.open_array(store_of(folder, None) / name, mode="r")[:]
         is_field = STORED_VARIABLES[name].dim == "step_node"
         for bits in PRECISIONS if is_field else (None,):
-            print_size(folder / f"{bits}.zarr" / name, exact, bits)
+            print_size(store_of(folder, bits) / name, exact, bits)
 
 
 def print_size(folder: Path, exact: NDArray[np.generic], bits: int | None) -> None:
