@@ -37,6 +37,11 @@ HISTORY_DIMS: dict[RaggedDim, str] = {
 }
 """Ragged dimensions of the history, each with the dimension along which its counts and offsets lie."""
 
+NORMALIZED_DIMS: tuple[RaggedDim, ...] = ("node", "step_node")
+"""Dimensions of the variables whose moments over the training split are in the root attribute
+``normalization``: count, mean, standard deviation and extremes of each component, in its unit.  Those of a
+history, for example of ``history_displacement``, are over every node of every step that is there."""
+
 StepKind = Literal["deposited", "dwelt", "cooled", "removed", "cut"]
 STEP_KINDS: tuple[StepKind, ...] = get_args(StepKind)
 """What a step is, in the order of the values of ``step_kind``."""

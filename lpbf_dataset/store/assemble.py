@@ -10,7 +10,14 @@ from zarr.errors import ZarrUserWarning
 
 import lpbf_dataset
 from lpbf_dataset.engine import SerialEngine, TaskError
-from lpbf_dataset.schema import LAYOUT, LAYOUT_VERSION, MESH_VARIABLES, SPLITS, STORED_VARIABLES
+from lpbf_dataset.schema import (
+    LAYOUT,
+    LAYOUT_VERSION,
+    MESH_VARIABLES,
+    NORMALIZED_DIMS,
+    SPLITS,
+    STORED_VARIABLES,
+)
 from lpbf_dataset.store.layout import Encoding, StoreError
 from lpbf_dataset.store.rounding import create_quantization_variable
 from lpbf_dataset.store.shards import create_array, plan_shards, write_shard
@@ -126,7 +133,8 @@ def write_variables(
     Returns
     -------
     dict of str to JSON values
-        Moments of the nodal variables over the training split, as in the attribute ``normalization``.
+        Moments over the training split, as in the attribute ``normalization``, see
+        `lpbf_dataset.schema.NORMALIZED_DIMS`.
 
     Raises
     ------
@@ -137,11 +145,12 @@ def write_variables(
     shards = []
     for name in names:
         variable = STORED_VARIABLES[name]
-        counts = [member.counts[variable.dim] for member in members]
+        # A case whose final state alone is known has no rows of a history.
+        counts = [member.counts.get(variable.dim, 0) for member in members]
         create_array(group, variable, sum(counts), encoding)
-        of_node = variable.dim == "node"
+        is_normalized = variable.dim in NORMALIZED_DIMS
         cases = [
-            (member.rows, count, of_node and train)
+            (member.rows, count, is_normalized and train)
             for member, count, train in zip(members, counts, training, strict=True)
         ]
         shards += list(plan_shards(folder, variable, cases, encoding))

@@ -178,7 +178,11 @@ class Dataset:
 
     @property
     def normalization(self) -> dict[str, Moments]:
-        """Moments of each nodal variable over all nodes of the *training* split, in its unit."""
+        """Moments of each nodal variable over all nodes of the *training* split, in its unit.
+
+        Those of the fields of histories are over all nodes of all steps, and named as in the store, for
+        example ``history_displacement``.
+        """
         stored = self._store.attributes["normalization"]
         return {name: Moments.from_json(values) for name, values in stored.items()}
 

@@ -154,14 +154,14 @@ def write_shard(shard: Shard) -> Moments | None:
     end = 0
     for piece in shard.pieces:
         rows = piece.rows.read(shard.name, piece.start, piece.stop)
+        if shard.bits:
+            rows = round_mantissa(rows.astype(np.float32, copy=False), shard.bits)
         buffer[end : end + len(rows)] = rows
         end += len(rows)
         if piece.training:
             of_piece = Moments.of(rows)
             moments = moments.merge(of_piece) if moments else of_piece
     assert end == count
-    if shard.bits:
-        buffer = round_mantissa(buffer, shard.bits)
     folder = shard.folder / shard.name
     try:
         # A chunk of booleans may hold nothing but the fill value; unwritten, it would count as missing.

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from lpbf_dataset.schema import HISTORY_VARIABLES
 from lpbf_dataset.store.layout import StoreError
 from lpbf_dataset.store.manifest import StoreFiles
 from lpbf_dataset.store.ragged_reader import RaggedReader
@@ -16,6 +17,7 @@ from lpbf_dataset.store.verification.metadata import check_arrays, check_chunks,
 from lpbf_dataset.store.verification.problems import Code, Problem, Report
 from lpbf_dataset.store.verification.rounding import check_rounding
 from lpbf_dataset.store.verification.table import check_catalog, check_table
+from lpbf_dataset.store.verification.training_moments import TrainingMoments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -90,11 +92,17 @@ def _verify(files: StoreFiles, report: Report, progress: Progress, *, deep: bool
     if not deep:
         return
     reader = RaggedReader(Path(files.location) if files.is_local else files.location)
-    checks = CaseChecks(reader, arrays, table, missing, report)
+    training = TrainingMoments()
+    checks = CaseChecks(reader, arrays, table, missing, training, report)
     checks.run(progress, sdf_of_mesh=_sdf_of_mesh(dict(root.attrs)))
-    checks.compare_normalization(root.attrs.get("normalization"))
     if histories:
-        check_histories(reader, arrays, table, histories, rounded, report, progress)
+        check_histories(reader, arrays, table, histories, rounded, training, report, progress)
+    else:
+        for name in HISTORY_VARIABLES.keys() & arrays.keys():
+            training.give_up(name)
+    if "split" in table:
+        for flaw in training.flaws(root.attrs.get("normalization")):
+            report.add(Code.NORMALIZATION_MISMATCH, "zarr.json", flaw)
 
 
 def _sdf_of_mesh(attributes: Mapping[str, Any]) -> bool:

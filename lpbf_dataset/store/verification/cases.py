@@ -1,14 +1,11 @@
-"""Every case in turn: decoded, checked, and its training moments summed up."""
+"""Every case in turn: its final state decoded and checked."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lpbf_dataset.schema import RAGGED_DIMS, STATISTICS, VARIABLES
 from lpbf_dataset.store.layout import STATISTIC_PREFIX
-from lpbf_dataset.store.moments import Moments
 from lpbf_dataset.store.verification.metadata import file_of, rows_per_file
 from lpbf_dataset.store.verification.problems import UNREADABLE, Code
 from lpbf_dataset.store.verification.values import check_values
@@ -22,10 +19,8 @@ if TYPE_CHECKING:
     from lpbf_dataset.store.verification.metadata import Arrays
     from lpbf_dataset.store.verification.problems import Report
     from lpbf_dataset.store.verification.table import Table
+    from lpbf_dataset.store.verification.training_moments import TrainingMoments
     from lpbf_dataset.store.verify import Progress
-
-MOMENTS_TOLERANCE = 1e-6
-"""Relative to the spread of the values."""
 
 
 class CaseChecks:
@@ -41,6 +36,8 @@ class CaseChecks:
         The case table.
     missing_files : collection of str
         Files that are known to be missing, whose rows are passed over.
+    training : TrainingMoments
+        Takes in what training cases hold.
     report : Report
         Takes the problems.
     """
@@ -51,6 +48,7 @@ class CaseChecks:
         arrays: Arrays,
         table: Table,
         missing_files: Collection[str],
+        training: TrainingMoments,
         report: Report,
     ) -> None:
         self._reader = reader
@@ -59,8 +57,7 @@ class CaseChecks:
         self._report = report
         self._missing_files = missing_files
         self._spoiled: set[tuple[str, int]] = set()
-        self._training: dict[str, Moments] = {}
-        self._incomplete: set[str] = set()
+        self._training = training
         dims = [dim for dim in RAGGED_DIMS if f"{dim}_count" in table]
         self._variables = [name for name in VARIABLES if name in arrays and VARIABLES[name].dim in dims]
 
@@ -84,31 +81,7 @@ class CaseChecks:
             for code, name, message in check_values(variables, statistics, sdf_of_mesh=sdf_of_mesh):
                 self._report.add(code, f"case {self._case_id(row)!r}, {name}", message)
             if "split" in self._table and self._table["split"][row] == "train":
-                self._add_to_training(variables)
-
-    def compare_normalization(self, stored: object) -> None:
-        """Compare stored moments with those of the training cases that `run` read.
-
-        Parameters
-        ----------
-        stored : JSON value
-            Attribute ``normalization`` of the store.
-        """
-        where = "zarr.json"
-        try:
-            moments = {name: Moments.from_json(of_name) for name, of_name in stored.items()}  # type: ignore[attr-defined]
-        except UNREADABLE as error:
-            self._report.add(Code.NORMALIZATION_MISMATCH, where, f"normalization cannot be read: {error}")
-            return
-        if "split" not in self._table:
-            return
-        for name in sorted(self._training.keys() - self._incomplete - moments.keys()):
-            self._report.add(Code.NORMALIZATION_MISMATCH, where, f"normalization lacks {name}")
-        for name in sorted(moments.keys() - self._incomplete):
-            if name not in self._training:
-                self._report.add(Code.NORMALIZATION_MISMATCH, where, f"no training case has {name}")
-            elif flaw := _difference(moments[name], self._training[name]):
-                self._report.add(Code.NORMALIZATION_MISMATCH, where, f"{name}: {flaw}")
+                self._training.add(variables)
 
     def _read(self, row: int) -> dict[str, NDArray[Any]]:
         """Read what can be read of a case."""
@@ -128,7 +101,7 @@ class CaseChecks:
             try:
                 readable.update(self._reader.read({name: part}))
             except UNREADABLE as error:
-                self._incomplete.add(name)
+                self._training.give_up(name)
                 if not self._find_spoiled_chunks(name, part):
                     self._report.add(Code.CORRUPT_CHUNK, f"case {self._case_id(row)!r}, {name}", error)
         return readable
@@ -154,22 +127,3 @@ class CaseChecks:
 
     def _case_id(self, row: int) -> str:
         return str(self._table["case_id"][row]) if "case_id" in self._table else f"number {row}"
-
-    def _add_to_training(self, variables: Mapping[str, NDArray[Any]]) -> None:
-        for name, values in variables.items():
-            if VARIABLES[name].dim == "node" and len(values):
-                moments = Moments.of(values)
-                earlier = self._training.get(name)
-                self._training[name] = earlier.merge(moments) if earlier else moments
-
-
-def _difference(stored: Moments, computed: Moments) -> str | None:
-    """Say in what two moments differ, if they do."""
-    if stored.count != computed.count:
-        return f"{stored.count} rows, but the training cases have {computed.count}"
-    tolerance = MOMENTS_TOLERANCE * np.max(computed.std)
-    for name in ("mean", "std", "min", "max"):
-        given, expected = getattr(stored, name), getattr(computed, name)
-        if given.shape != expected.shape or not np.allclose(given, expected, MOMENTS_TOLERANCE, tolerance):
-            return f"{name} is {given.tolist()}, but that of the training cases {expected.tolist()}"
-    return None

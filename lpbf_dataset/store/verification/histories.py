@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lpbf_dataset.store.verification.metadata import Arrays
     from lpbf_dataset.store.verification.problems import Report
     from lpbf_dataset.store.verification.table import Table
+    from lpbf_dataset.store.verification.training_moments import TrainingMoments
     from lpbf_dataset.store.verify import Progress
 
 _LAST_KINDS = tuple(STEP_KINDS.index(kind) for kind in ("cooled", "removed"))
@@ -115,6 +116,7 @@ def check_histories(
     table: Table,
     histories: StepTables,
     rounded: Mapping[str, int],
+    training: TrainingMoments,
     report: Report,
     progress: Progress,
 ) -> None:
@@ -132,6 +134,8 @@ def check_histories(
         See `check_step_tables`.
     rounded : mapping of str to int
         See `check_rounding`.
+    training : TrainingMoments
+        Takes in what training cases hold.
     report : Report
         Takes the problems.
     progress : Progress
@@ -149,9 +153,12 @@ def check_histories(
                 values |= reader.read({name: part})
             except UNREADABLE as error:
                 report.add(Code.CORRUPT_CHUNK, where, error)
+                training.give_up(name)
                 continue
             for code, flaw in _bad_values(name, values[name], steps, rounded.get(name)):
                 report.add(code, where, flaw)
+        if "split" in table and table["split"][row] == "train":
+            training.add(values)
         for name in _other_final_state(reader, arrays, table, row, steps, rounded, values):
             where = f"case {table['case_id'][row]!r}, {HISTORY_PREFIX}{name}"
             report.add(Code.STEPS_MISMATCH, where, f"the last step differs from {name}")

@@ -96,6 +96,18 @@ class TestOfMadeUpCases:
     def test_the_store_is_sound(self, dataset):
         assert verify_store(dataset.location, deep=True) == []
 
+    def test_moments_are_those_of_the_training_steps(self, dataset):
+        stored = dataset.normalization
+        for name in FIELDS:
+            values = np.concatenate([step.variables[name] for case in dataset.train for step in case.steps])
+            moments = stored[f"history_{name}"]
+            assert moments.count == len(values)
+            wide = values.astype(np.float64)
+            np.testing.assert_allclose(moments.mean, wide.mean(axis=0), rtol=1e-12)
+            np.testing.assert_allclose(moments.std, wide.std(axis=0), rtol=1e-9, atol=1e-12)
+            np.testing.assert_array_equal(moments.max, values.max(axis=0))
+        assert not {"history_points", "history_cells"} & stored.keys()
+
     def test_xarray_sees_it(self, dataset):
         whole = dataset.to_xarray()
         offset, count = int(whole.step_node_offset[5]), int(whole.step_node_count[5])
