@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, overload
 
 from lpbf_dataset.case import Case
-from lpbf_dataset.schema import HISTORY_PREFIX, HISTORY_VARIABLES
+from lpbf_dataset.schema import HISTORY_PREFIX, HISTORY_VARIABLES, history_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,6 +168,28 @@ class Steps(Sequence[CaseStep]):
             group=int(table.group[position]),
             fault=str(table.fault[position]),
         )
+
+    def arrays(self, fields: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+        """Read the meshes and some fields of all steps, end to end as a store holds them.
+
+        Parameters
+        ----------
+        fields : sequence of str
+            Some of `fields`.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By the names of `lpbf_dataset.schema.history_variables`; `table` tells where a step begins.
+
+        Raises
+        ------
+        StoreError
+            If the store is damaged.
+        """
+        counts = self.table.counts
+        names = history_variables(fields)
+        return self._reader.read({name: slice(0, counts[HISTORY_VARIABLES[name].dim]) for name in names})
 
     @property
     def fields(self) -> tuple[str, ...]:

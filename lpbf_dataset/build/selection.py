@@ -155,8 +155,12 @@ def _unlisted(members: Sequence[Member], listed: Mapping[str, Split]) -> list[st
 
 def _missing_steps(members: Sequence[Member]) -> Iterator[str]:
     histories = {member.case_id: member.history for member in members if member.history}
-    if without := [member.case_id for member in members if member.case_id not in histories]:
-        yield f"{len(without)} cases have no history: their source has final states alone, first {without[0]}"
+    without = [member.case_id for member in members if member.case_id not in histories]
+    if not histories:
+        yield "--steps all adds nothing: the sources know final states alone, so the store has no history"
+    elif without:
+        cases = "1 case" if len(without) == 1 else f"{len(without)} cases"
+        yield f"{cases} without a history: their source knows the final state alone, first {without[0]}"
     for case_id, table in histories.items():
         yield from (f"case {case_id}: {fault}" for fault in faults(table))
 

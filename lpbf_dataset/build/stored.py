@@ -204,7 +204,8 @@ def _extraction(store: Dataset) -> Extraction | None:
     except (KeyError, TypeError):
         return None
     is_whole = set(extraction.variables) <= set(store.variables)
-    if extraction.steps == "all":
+    # Of sources that know final states alone, every step may have been asked for in vain.
+    if store.has_history:
         is_whole &= set(extraction.fields) <= set(store.history_fields)
     return extraction if is_whole else None
 

@@ -66,7 +66,8 @@ def assemble(
     engine : Engine, optional
         Writes the shards; by default this process.
     history : sequence of str, optional
-        Variables of the history, see `lpbf_dataset.schema.history_variables`; none to leave it out.
+        Variables of the history, see `lpbf_dataset.schema.history_variables`.  Where no case has one, they
+        are left out: the store is one of final states.
 
     Raises
     ------
@@ -81,6 +82,8 @@ def assemble(
                 f"it needs one of {', '.join(SPLITS)}"
             )
     group = zarr.create_group(folder)
+    if not any(member.history for member in members):
+        history = ()
     names = (*MESH_VARIABLES, *fields, *history)
     training = [splits[member.case_id] == "train" for member in members]
     moments = write_variables(folder, group, names, members, training, encoding, engine)

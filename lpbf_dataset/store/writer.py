@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from lpbf_dataset.schema import field_names, history_variables
+from lpbf_dataset.step_table import StepTable
+from lpbf_dataset.steps import Steps
 from lpbf_dataset.store.assemble import assemble
 from lpbf_dataset.store.case_rows import SpooledRows, spool_case
 from lpbf_dataset.store.layout import Encoding, StoreError
 from lpbf_dataset.store.manifest import write_manifest
 from lpbf_dataset.store.replacement import Replacement
 from lpbf_dataset.store.tables import Member
-from lpbf_dataset.store.validate import check_case
+from lpbf_dataset.store.validate import check_case, check_history
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
     from types import TracebackType
 
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from lpbf_dataset.case import Case
 
@@ -40,7 +45,8 @@ class StoreWriter:
     path : path
         The store to write.  Missing parent folders are made.
     fields : sequence of str
-        Nodal variables that every case has, by the names of `lpbf_dataset.schema.VARIABLES`.
+        Nodal variables that every case has, by the names of `lpbf_dataset.schema.VARIABLES`; of a history,
+        if there is one, the simulated ones among them.
     encoding : Encoding, optional
         Chunks, shards and codec.
 
@@ -56,6 +62,7 @@ class StoreWriter:
     ) -> None:
         self._replacement = Replacement(path)
         self._fields = tuple(fields)
+        self._simulated = tuple(name for name in field_names(include_optional=True) if name in self._fields)
         self._encoding = encoding
         self._members: dict[str, Member] = {}
 
@@ -76,7 +83,9 @@ class StoreWriter:
         ----------
         case : Case
             With the mesh, the fields of this store and, as far as known, the statistics.  Other
-            variables are left out; its split is given to `finish`.
+            variables are left out; its split is given to `finish`.  If it has steps, of another store or of
+            `lpbf_dataset.steps.HistoryInMemory`, they are stored, too; without them, it goes in as
+            ``dataclasses.replace(case, steps=())``.
 
         Raises
         ------
@@ -86,11 +95,35 @@ class StoreWriter:
         if case.case_id in self._members:
             raise StoreError(f"case {case.case_id!r} was added before; case ids must be unique")
         counts = check_case(case, self._fields)
+        table, of_history = self._history(case)
         path = self._replacement.scratch / f"{len(self._members)}.safetensors"
-        spool_case(path, case.variables, {})
+        spool_case(path, {**case.variables, **of_history}, {})
         self._members[case.case_id] = Member(
-            case.case_id, case.design_id, case.source, counts, SpooledRows(path), dict(case.statistics)
+            case.case_id,
+            case.design_id,
+            case.source,
+            counts | table.counts,
+            SpooledRows(path),
+            dict(case.statistics),
+            history=table,
         )
+
+    def _history(self, case: Case) -> tuple[StepTable, dict[str, NDArray[np.generic]]]:
+        """Read and check the steps of a case."""
+        if not case.steps:
+            return StepTable.from_json({}), {}
+        if not isinstance(case.steps, Steps):
+            raise StoreError(
+                f"case {case.case_id!r}: steps that are stored must be lpbf_dataset.steps.Steps, "
+                f"not {type(case.steps).__name__}"
+            )
+        if missing := [name for name in self._simulated if name not in case.steps.fields]:
+            raise StoreError(
+                f"case {case.case_id!r}: its steps have no field {missing[0]!r}, which the store holds"
+            )
+        values = case.steps.arrays(self._simulated)
+        check_history(case.case_id, case.steps.table, values)
+        return case.steps.table, values
 
     def finish(
         self,
@@ -123,6 +156,7 @@ class StoreWriter:
             catalog,
             attributes or {},
             self._encoding,
+            history=history_variables(self._simulated),
         )
         write_manifest(self._replacement.folder)
         self._replacement.commit()

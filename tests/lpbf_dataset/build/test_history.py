@@ -280,16 +280,6 @@ class TestOfRoundedFields:
             BuildOptions(**options)
 
 
-def test_a_source_of_final_states_says_so(build, case, target, monkeypatch):
-    monkeypatch.setattr(case, "history", lambda *_: iter(()))
-    result = build([case("a")], ALL)
-    assert result.warnings[-1] == "1 cases have no history: their source has final states alone, first a"
-    dataset = lpbf.open_dataset(target)
-    assert dataset.has_history
-    assert len(dataset["a"].steps) == 0
-    assert verify_store(target, deep=True) == []
-
-
 def test_the_plate_is_left_out(step2):
     (case,) = NetfabbSource(step2).cases()
     table, variables = lay_out_history(case.history(FIELDS), FIELDS)
