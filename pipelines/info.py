@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser
 
 import lpbf_dataset as lpbf
+from lpbf_dataset.curation.histories import Histories
 from lpbf_dataset.schema import SPLITS, STATISTICS, STORED_VARIABLES, history_variables
-from lpbf_dataset.store.rounding import describe_rounding
 from pipelines.console import run_command
 
 if TYPE_CHECKING:
@@ -54,15 +54,12 @@ def describe(store: Dataset) -> Iterator[str]:
 
 def history(store: Dataset) -> str:
     """Tell whether the store holds the states of its cases over the build, of how many, and how exactly."""
-    if not store.has_history:
-        return "history: none, final states alone (lpbf-build --steps all keeps every step)"
-    tables = [store.step_table(case_id) for case_id in store.case_ids]
-    missing = sum(int(table.is_missing.sum()) for table in tables)
-    steps = sum(map(len, tables)) - missing
-    cases = sum(len(table) > 0 for table in tables)
-    damaged = f", {missing} missing" if missing else ""
-    rounded = f"; fields {describe_rounding(store.history_bits)}" if store.history_bits else ""
-    return f"history: {steps} steps of {cases} {'case' if cases == 1 else 'cases'}{damaged}{rounded}"
+    histories = Histories.of_store(store)
+    if histories is not None:
+        return f"history: {histories}"
+    in_vain = (store.attributes.get("build") or {}).get("steps") == "all"
+    why = "its sources know no others" if in_vain else "lpbf-build --steps all keeps every step"
+    return f"history: none, final states alone ({why})"
 
 
 def run(arguments: list[str] | None) -> int:

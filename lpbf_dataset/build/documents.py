@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lpbf_dataset.curation.histories import Histories
 from lpbf_dataset.curation.leakage import compare_splits
 from lpbf_dataset.curation.rules import sensitivity
-from lpbf_dataset.export.parquet import CATALOG_FILE, export_catalog
+from lpbf_dataset.export.parquet import CATALOG_FILE, export_catalog, export_steps
 from lpbf_dataset.report import Curation, croissant_metadata, dataset_card, extreme_cases, report_html
 from lpbf_dataset.store.manifest import StoreFiles
 from lpbf_dataset.store.reader import open_dataset
@@ -63,7 +64,11 @@ def write_documents(
     curation = _curation(store, leakage, rules, options)
     drawn = sorted(set(extreme_cases(curation)) & set(store.case_ids))
     pictures = {case_id: thumbnail(store[case_id]) for case_id in drawn} if thumbnail else {}
-    croissant = croissant_metadata(curation, catalog_sha256=StoreFiles(folder).sha256(CATALOG_FILE))
+    tables = [CATALOG_FILE]
+    if curation.histories is not None:
+        tables.append(export_steps(store, folder).name)
+    files = StoreFiles(folder)
+    croissant = croissant_metadata(curation, sha256={name: files.sha256(name) for name in tables})
     texts = {
         REPORT: report_html(curation, pictures),
         CARD: dataset_card(curation),
@@ -74,7 +79,13 @@ def write_documents(
 
 
 def _curation(store: Dataset, leakage: Leakage, rules: Sequence[Rule], options: BuildOptions) -> Curation:
-    made = Curation(store.catalog(), rules, leakage=leakage, attributes=store.attributes)
+    made = Curation(
+        store.catalog(),
+        rules,
+        leakage=leakage,
+        attributes=store.attributes,
+        histories=Histories.of_store(store),
+    )
     return replace(
         made,
         sensitivity=sensitivity(made.readable, rules),

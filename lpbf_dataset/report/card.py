@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml  # type: ignore[import-untyped]
 
+from lpbf_dataset.report.card_histories import histories_text
 from lpbf_dataset.report.curation import known
+from lpbf_dataset.report.markdown import escape, table, variable_table
 from lpbf_dataset.report.published import BIBTEX
 from lpbf_dataset.report.text import label, number, percent, unit
-from lpbf_dataset.schema import STATISTICS, VARIABLES
+from lpbf_dataset.schema import RAGGED_DIMS, STATISTICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from lpbf_dataset.report.curation import Curation
-    from lpbf_dataset.schema import Variable
 
 CATALOG_FILE = "catalog.parquet"
 """Name of the table of all cases, beside the store."""
@@ -50,6 +49,7 @@ def dataset_card(curation: Curation, store: str = "lpbf.zarr") -> str:
         _summary(curation),
         "## Load it\n\n" + _LOADING.format(store=store, catalog=CATALOG_FILE),
         "## Variables\n\n" + _variables(curation),
+        "## Histories of the builds\n\n" + histories_text(curation, store),
         "## Statistics of the cases\n\n" + _statistics(curation),
         "## Splits\n\n" + _splits(curation),
         "## How the cases were chosen\n\n" + _selection(curation),
@@ -113,23 +113,12 @@ def _summary(curation: Curation) -> str:
 
 
 def _variables(curation: Curation) -> str:
-    stored = curation.attributes.get("normalization", {})
-    rows = (
-        (f"`{name}`", _shape(variable), variable.dtype, unit(variable.units), variable.long_name)
-        for name, variable in VARIABLES.items()
-        if not variable.optional or name in stored
-    )
-    layout = (
+    final = [variable for variable in curation.variables if variable.dim in RAGGED_DIMS]
+    return (
         "Meshes differ in size, so the nodes, cells and edges of all cases stand one after another "
         "(contiguous ragged arrays of the CF conventions): those of a case start at `node_offset` and are "
-        "`node_count` many, and so on."
+        f"`node_count` many, and so on.\n\n{variable_table(final)}"
     )
-    table = _table(("variable", "shape", "type", "unit", "meaning"), rows)
-    return "\n\n".join(filter(None, (layout, table, curation.rounding)))
-
-
-def _shape(variable: Variable) -> str:
-    return f"({', '.join((f'{variable.dim}s', *map(str, variable.row_shape)))})"
 
 
 def _statistics(curation: Curation) -> str:
@@ -138,7 +127,7 @@ def _statistics(curation: Curation) -> str:
         values = known(curation.kept, name)
         summary = (values.min(), values.median(), values.mean(), values.max())
         rows.append((f"`case_{name}`", label(name), unit(STATISTICS[name].units), *map(number, summary)))
-    return _table(("variable", "meaning", "unit", "minimum", "median", "mean", "maximum"), rows)
+    return table(("variable", "meaning", "unit", "minimum", "median", "mean", "maximum"), rows)
 
 
 def _splits(curation: Curation) -> str:
@@ -153,18 +142,18 @@ def _splits(curation: Curation) -> str:
         "random": "Single cases were drawn: bodies of one design may be in different splits.",
         "official": "The split follows a list: that of the publisher of the parts, or another one given.",
     }.get(str(build.get("split")), "")
-    warnings = [] if curation.leakage is None else [f"- {_escape(w)}" for w in curation.leakage.warnings()]
-    return "\n\n".join(filter(None, (method, _table(("split", "cases", "share"), rows), "\n".join(warnings))))
+    warnings = [] if curation.leakage is None else [f"- {escape(w)}" for w in curation.leakage.warnings()]
+    return "\n\n".join(filter(None, (method, table(("split", "cases", "share"), rows), "\n".join(warnings))))
 
 
 def _selection(curation: Curation) -> str:
     rows = ((f"`{stage.label}`", number(stage.left), number(stage.lost)) for stage in curation.funnel())
-    text = _table(("stage", "cases left", "lost here"), rows)
+    text = table(("stage", "cases left", "lost here"), rows)
     failures = curation.catalog.loc[curation.catalog["status"] == "failed", "failure"]
     if failures.empty:
         return text
     counts = failures.value_counts().sort_index()
-    listed = ", ".join(f"{_escape(str(name))} ({number(count)})" for name, count in counts.items())
+    listed = ", ".join(f"{escape(str(name))} ({number(count)})" for name, count in counts.items())
     return f"{text}\n\nCases that could not be used: {listed}."
 
 
@@ -173,7 +162,7 @@ def _provenance(curation: Curation) -> str:
     producer = attributes.get("producer", {})
     lines = [f"- Built by {producer.get('name', 'lpbf-toolkit')} {producer.get('version', '')}".rstrip()]
     lines += [
-        f"- {title}: {_escape(str(attributes[name]))}"
+        f"- {title}: {escape(str(attributes[name]))}"
         for name, title in (
             ("licence", "Licence of the source data"),
             ("citation", "Cite for the source data"),
@@ -181,7 +170,7 @@ def _provenance(curation: Curation) -> str:
         if name in attributes
     ]
     lines += [
-        f"- Source `{_escape(name)}`, SHA-256 of the hashes of its cases: `{_escape(value)}`"
+        f"- Source `{escape(name)}`, SHA-256 of the hashes of its cases: `{escape(value)}`"
         for name, value in attributes.get("source_hashes", {}).items()
     ]
     return "\n".join(lines) + "\n\nThe full configuration of the build is in the attributes of the store."
@@ -190,7 +179,7 @@ def _provenance(curation: Curation) -> str:
 def _limits(curation: Curation) -> str:
     kept = curation.kept
     sources = ", ".join(
-        f"{_escape(str(name))} ({number(count)})"
+        f"{escape(str(name))} ({number(count)})"
         for name, count in kept["source"].value_counts().sort_index().items()
     )
     return "\n".join(
@@ -203,14 +192,3 @@ def _limits(curation: Curation) -> str:
             "be larger than those measured here.",
         )
     )
-
-
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = (headers, ["---"] * len(headers), *rows)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escape(text: str) -> str:
-    """Keep text that others wrote from being markup: one line, no Markdown, no HTML."""
-    readable = " ".join(text.encode(errors="backslashreplace").decode().split())
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", readable)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pandas as pd
 
-from lpbf_dataset.schema import SPLITS, STATISTICS
+from lpbf_dataset.schema import HISTORY_VARIABLES, SPLITS, STATISTICS, VARIABLES, history_variables
 from lpbf_dataset.sources.base import FailureReason
-from lpbf_dataset.store.rounding import describe_rounding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from lpbf_dataset.curation.histories import Histories
+    from lpbf_dataset.schema import Variable
 
 
 class Rule(Protocol):
@@ -97,6 +99,8 @@ class Curation:
         A row per ``method`` and ``split``, columns of numbers; those named ``*_share`` are shares of one.
     attributes : mapping of str to JSON values
         Root attributes of the store.
+    histories : Histories, optional
+        The steps of the builds that the store holds; None where it holds final states alone.
     """
 
     catalog: pd.DataFrame
@@ -105,6 +109,15 @@ class Curation:
     leakage: Leakage | None = None
     split_comparison: pd.DataFrame | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    histories: Histories | None = None
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """Ragged variables of the store, those of histories last."""
+        known = self.attributes.get("normalization", {})
+        final = [v for v in VARIABLES.values() if not v.optional or v.name in known]
+        of_history = history_variables(self.histories.fields) if self.histories else ()
+        return (*final, *(HISTORY_VARIABLES[name] for name in of_history))
 
     @property
     def kept(self) -> pd.DataFrame:
@@ -141,18 +154,6 @@ class Curation:
         """Kept cases of each split, every split named."""
         counts = self.kept["split"].value_counts()
         return {split: int(counts.get(split, 0)) for split in SPLITS}
-
-    @property
-    def rounding(self) -> str:
-        """Sentences on fields that are stored less exactly than they were computed; "" if none is."""
-        bits = self.attributes.get("build", {}).get("round_history")
-        if bits is None:
-            return ""
-        return (
-            "The fields of the states over the build (history_displacement and so on) are "
-            f"{describe_rounding(bits)}; their attributes say so by the CF conventions 1.12, section 8.4. "
-            "Meshes and final states are stored as they were computed."
-        )
 
     def funnel(self) -> list[Stage]:
         """Cases left after each stage: found, readable, each rule in order, stored where they come from.

@@ -9,6 +9,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from lpbf_dataset.report.building import histories_section
 from lpbf_dataset.report.curation import known
 from lpbf_dataset.report.extremes import extremes_section
 from lpbf_dataset.report.listing import listing_section
@@ -75,6 +76,7 @@ def _sections(curation: Curation, thumbnails: Mapping[str, bytes]) -> Iterator[S
     if curation.distributions:
         yield published_section(curation)
         yield statistics_section(curation)
+    yield histories_section(curation.histories)
     if curation.sensitivity is not None and not curation.sensitivity.empty:
         yield sensitivity_section(curation, curation.sensitivity)
     if curation.distributions:
@@ -119,7 +121,6 @@ def _provenance(curation: Curation) -> Section:
         "Provenance and terms",
         "provenance",
         table(("", ""), [*terms, *hashes]),
-        *([element("p", curation.rounding)] if curation.rounding else []),
         element("h3", "Configuration of the build"),
         element("pre", configuration),
     )

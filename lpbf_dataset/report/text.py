@@ -48,5 +48,10 @@ def label(statistic: str) -> str:
 
 def label_with_unit(statistic: str) -> str:
     """Say what a statistic is, with its unit in brackets."""
-    symbol = unit(STATISTICS[statistic].units)
-    return label(statistic) + (f" [{symbol}]" if symbol else "")
+    return with_unit(label(statistic), STATISTICS[statistic].units)
+
+
+def with_unit(text: str, udunits: str) -> str:
+    """Add a unit, in UDUNITS spelling, in brackets; nothing for a dimensionless quantity."""
+    symbol = unit(udunits)
+    return text + (f" [{symbol}]" if symbol else "")

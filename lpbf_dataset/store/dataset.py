@@ -6,7 +6,9 @@ import difflib
 import operator
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from lpbf_dataset.schema import SPLITS
+import numpy as np
+
+from lpbf_dataset.schema import SPLITS, STEP_COLUMNS, STEP_KINDS
 from lpbf_dataset.store.filesystem import reporting
 from lpbf_dataset.store.layout import SHAPE_DESCRIPTOR, StoreError
 from lpbf_dataset.store.location import open_group
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
     import pandas as pd
     import xarray as xr
     from numpy.typing import NDArray
@@ -129,6 +130,30 @@ class Dataset:
                 f"{self.location} holds final states alone; build it with lpbf-build --steps all"
             )
         return self._store.histories.tables.table(self._row(key))
+
+    def step_frame(self) -> pd.DataFrame:
+        """Every step of the cases of this view, missing ones included: one a row, none without a history.
+
+        Returns
+        -------
+        DataFrame
+            ``case_id``, ``step`` (its position in the history, from 0), and the columns of the store along
+            ``step``, named as there: `lpbf_dataset.schema.STEP_COLUMNS`, of which ``step_kind`` is in words,
+            ``step_node_count`` and ``step_node_offset``.
+
+        Raises
+        ------
+        StoreError
+            If the store is damaged.
+        """
+        import pandas as pd
+
+        if self._store.histories is None:
+            return pd.DataFrame(columns=["case_id", "step", *STEP_COLUMNS])
+        columns = self._store.histories.tables.of_cases(self._rows)
+        case_ids = self._store.table["case_id"][self._rows][columns.pop("case")]
+        kinds = np.array(STEP_KINDS, dtype=object)[columns["step_kind"]]
+        return pd.DataFrame({"case_id": case_ids, **columns, "step_kind": kinds})
 
     def row_ranges(self, key: SupportsIndex | str) -> dict[RaggedDim, slice]:
         """Where the rows of a case lie along each ragged dimension of the store.

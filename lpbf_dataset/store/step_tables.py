@@ -94,6 +94,31 @@ class StepTables:
             mesh_cell_count=columns["mesh_cell_count"][meshes],
         )
 
+    def of_cases(self, cases: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Gather the columns along ``step`` of some cases.
+
+        Parameters
+        ----------
+        cases : (c,) int64 ndarray
+            Rows of the case table.
+
+        Returns
+        -------
+        dict of str to (s,) ndarray
+            ``case``, a position in `cases`, and ``step``, one in the history of that case, both from 0; then
+            the columns, by their names in the store.
+        """
+        counts, first = (self._columns[name][cases] for name in ("step_count", "step_offset"))
+        behind = np.cumsum(counts)
+        step = np.arange(counts.sum()) - np.repeat(behind - counts, counts)
+        rows = np.repeat(first, counts) + step
+        along_step = [name for name, column in history_columns().items() if column.dim == "step"]
+        return {
+            "case": np.repeat(np.arange(len(cases)), counts),
+            "step": step,
+            **{name: self._columns[name][rows] for name in along_step},
+        }
+
     def offsets(self, case: int) -> dict[RaggedDim, int]:
         """First row of a case along each ragged dimension of a history."""
         first: dict[RaggedDim, int] = {}

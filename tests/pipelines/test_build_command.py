@@ -165,7 +165,7 @@ def test_a_store_with_history_is_told_from_one_without(step2, built, tmp_path, c
     assert exit_code(build.main, step2, "-o", store, "-q", "--steps", "all", "--rules", "none") == 0
     assert exit_code(info.main, store) == 0
     described = capsys.readouterr().out
-    assert "history: 8 steps of 1 case\n" in described
+    assert "history: 8 steps of 1 of 1 case (mean 8, most 8 a case): 3 deposited, 3 dwelt" in described
     assert "history_displacement" in described
     assert exit_code(info.main, built) == 0
     described = capsys.readouterr().out

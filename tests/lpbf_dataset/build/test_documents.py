@@ -6,6 +6,7 @@ import json
 import re
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import lpbf_dataset as lpbf
@@ -79,3 +80,29 @@ def test_extreme_cases_are_drawn(build, found, target):
 def test_without_pictures(build, case, target):
     build([case("only")])
     assert "data:image/png" not in (target / "report.html").read_text()
+
+
+def test_the_documents_of_a_store_with_histories(build, case, target):
+    build([case("a", damaged=2), case("b", length=2)], BuildOptions(steps="all", rules="none"))
+    card = (target / "README.md").read_text().replace("\\", "")
+    assert "12 steps of 2 cases" in card
+    assert "- `a`, step 2 (deposited): truncated_file: a.dis.ens ends early" in card
+    report = (target / "report.html").read_text()
+    assert "The states after 12 steps, of 2 of 2 cases" in report
+    assert "Missing steps: 1" in report
+    steps = pd.read_parquet(target / "steps.parquet")
+    pd.testing.assert_frame_equal(steps, lpbf.open_dataset(target).step_frame(), check_dtype=False)
+    assert pq.read_schema(target / "steps.parquet").field("step_time").metadata[b"units"] == b"s"
+    assert verify_store(target, deep=True) == []
+    croissant = pytest.importorskip("mlcroissant")
+    records = list(croissant.Dataset(jsonld=target / "croissant.json").records("steps"))
+    assert [record["steps/step_fault"] for record in records if record["steps/step_fault"]] == [
+        b"truncated_file: a.dis.ens ends early"
+    ]
+
+
+def test_a_store_of_final_states_says_so(build, case, target):
+    build([case("a")], BuildOptions(rules="none"))
+    assert "the store holds final states alone" in (target / "README.md").read_text()
+    assert "The store holds final states alone" in (target / "report.html").read_text()
+    assert not (target / "steps.parquet").exists()

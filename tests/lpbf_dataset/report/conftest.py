@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from lpbf_dataset.curation.histories import Histories
 from lpbf_dataset.report import Curation
 from lpbf_dataset.schema import STATISTICS
 
@@ -173,3 +174,31 @@ def make_curation(cases: int = 400) -> Curation:
 def curation() -> Curation:
     """Return a curation of 400 cases, all statuses and nasty names among them."""
     return make_curation()
+
+
+def make_histories() -> Histories:
+    """Return the steps of two of three cases; of the second, with a nasty name, some are missing."""
+    kinds = ["deposited", "dwelt", "deposited", "dwelt", "cooled", "removed"]
+    faults = ["", "truncated_file: a|b*<script>.ens ends early"]
+    steps = pd.DataFrame(
+        {
+            "case_id": np.repeat(["first", NASTY_NAMES[3]], len(kinds)),
+            "step": 2 * list(range(len(kinds))),
+            "step_node_count": 100,
+            "step_node_offset": 100 * np.arange(2 * len(kinds)),
+            "step_kind": 2 * kinds,
+            "step_time": 2 * [10.0 * step for step in range(len(kinds))],
+            "step_height": np.float32(1.0),
+            "step_group": 1,
+            "step_number": 1,
+            "step_mesh": 0,
+            "step_fault": [faults[step in (7, 8)] for step in range(2 * len(kinds))],
+        }
+    )
+    return Histories(steps, 3, ("displacement",))
+
+
+@pytest.fixture(scope="session")
+def with_histories(curation: Curation) -> Curation:
+    """Return `curation` of a store that holds the steps of the builds."""
+    return replace(curation, histories=make_histories())

@@ -73,14 +73,6 @@ def test_lists_what_the_store_holds(curation):
     assert "| `cauchy_stress` | (nodes, 6) | float32 | MPa |" in dataset_card(with_all)
 
 
-def test_tells_of_rounding(curation):
-    assert "rounded" not in dataset_card(curation)
-    build = {**curation.attributes["build"], "round_history": 7}
-    card = dataset_card(replace(curation, attributes={**curation.attributes, "build": build}))
-    assert "rounded to 7 of 23 bits, relative error at most 2^-8 (about 0.0039)" in card
-    assert "Meshes and final states are stored as they were computed." in card
-
-
 def test_tables_are_whole(curation):
     """Every row of a table has as many cells as its head, whatever text is in it."""
     for block in re.findall(r"(?:^\|.*\n)+", dataset_card(curation), flags=re.MULTILINE):

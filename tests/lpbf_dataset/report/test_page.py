@@ -70,14 +70,6 @@ def page(text) -> Page:
     return Page(text)
 
 
-def test_tells_of_rounding(plain):
-    build = {**plain.attributes["build"], "round_history": 7}
-    rounded = replace(plain, attributes={**plain.attributes, "build": build})
-    told = "rounded to 7 of 23 bits, relative error at most 2^-8 (about 0.0039)"
-    assert told in report_html(rounded)
-    assert told not in report_html(plain)
-
-
 def test_every_case_is_listed_with_its_fate(curation, page):
     expected = [
         [case.case_id.encode(errors="backslashreplace").decode(), case.status, case.split]
