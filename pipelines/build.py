@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ActionConfigFile, ArgumentParser
 from tqdm import tqdm
 
-from lpbf_dataset.build import BuildOptions, build_store
+from lpbf_dataset.build import BuildOptions, StoreSource, build_store
 from lpbf_dataset.build.catalog import summary
 from lpbf_dataset.engine import open_engine
 from lpbf_dataset.features import geometry_features, mesh_surface
@@ -136,7 +136,8 @@ def build_local(options: Namespace, target: Path) -> int:
     found = find_sources(options.sources, downloads, absolute=bool(options.scheduler), quiet=options.quiet)
     if not options.sources:
         found = Sources(parts=procedural_parts(options.count, options.seed))
-    simulated_here = bool(found.parts) and not found.results
+    # Of stores the build asks themselves.
+    simulated_here = bool(found.parts) and all(isinstance(each, StoreSource) for each in found.results)
     cases = simulated(found, options, target)
     result = build(cases, chosen, options, target, simulated_here=simulated_here)
     failed = result.catalog[result.catalog["status"] == "failed"]

@@ -12,6 +12,7 @@ from lpbf_dataset.build.documents import write_documents
 from lpbf_dataset.build.gather import Outcome, common_fields, extract_all
 from lpbf_dataset.build.reading import Extraction
 from lpbf_dataset.build.selection import listed_splits, select
+from lpbf_dataset.build.simulated import recorded_simulation
 from lpbf_dataset.build.stored import StoreSource, earlier_records
 from lpbf_dataset.curation.rules import load_rules
 from lpbf_dataset.curation.terms import source_terms
@@ -95,7 +96,8 @@ def build_store(
         Read and measure the cases and tell what would be kept, but write no store.  Cases stay laid ready
         for the build proper.
     simulation : PartSetup, optional
-        How the embedded solver computed the cases; recorded, for models trained on them.
+        How the embedded solver computed the cases of other sources than stores; recorded, for models trained
+        on them, if all cases were computed so.
 
     Returns
     -------
@@ -130,14 +132,15 @@ def build_store(
         if dry_run:
             return BuildResult(catalog)
         selection = select(outcomes, catalog, options, listed)
+        recorded, warnings = recorded_simulation(found, selection.splits, simulation)
         with replacement.writing():
             attributes = _attributes(options, extraction, rules, selection)
-            if simulation is not None:
-                attributes["simulation"] = asdict(simulation)
+            if recorded is not None:
+                attributes["simulation"] = recorded
             _write(replacement.folder, selection, extraction, rules, options, attributes, engine, thumbnail)
         replacement.commit()
         replacement.clear_spool()
-    return BuildResult(selection.catalog, tuple(selection.warnings))
+    return BuildResult(selection.catalog, (*selection.warnings, *warnings))
 
 
 def _write(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lpbf_dataset.build.extraction import CaseRecord
 from lpbf_dataset.build.reading import Extraction
@@ -38,6 +38,8 @@ class StoredCase:
         Simulated fields of the store.
     outcome : CaseRecord or CaseError
         What that build found out, or why the case could not be used.
+    simulation : mapping of str to JSON values, or None
+        How the embedded solver computed it, as far as the store tells.
     """
 
     case_id: str
@@ -46,6 +48,7 @@ class StoredCase:
     location: str
     fields: tuple[str, ...]
     outcome: CaseRecord | CaseError
+    simulation: Mapping[str, Any] | None = None
 
     def field_names(self) -> Sequence[str]:
         """Name the fields of the store."""
@@ -129,6 +132,7 @@ class StoreSource:
                 row["location"],
                 fields,
                 records[row["case_id"]] if row["content_hash"] else _failure(row),
+                self._store.attributes.get("simulation"),
             )
 
 

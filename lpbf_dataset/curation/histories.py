@@ -72,9 +72,9 @@ class Histories:
         if self.bits is None:
             return ""
         return (
-            f"Their fields (history_displacement and so on) are {describe_rounding(self.bits)}; the attributes "
-            "say so by the CF conventions 1.12, section 8.4. Meshes and final states are stored as they were "
-            "computed."
+            f"Their fields (history_displacement and so on) are {describe_rounding(self.bits)}; their "
+            "attributes say so by the CF conventions 1.12, section 8.4. Meshes and final states are stored as "
+            "they were computed."
         )
 
     def __str__(self) -> str:
