@@ -1,8 +1,10 @@
 """Draw the pictures of the README.
 
     python docs/make_pictures.py STORE RUN [--only gallery comparison viewer compensation] [-o docs/images]
+    python docs/make_pictures.py STORE STEP_RUN --only build
 
-STORE is that of ``lpbf-build --count 320``, whose parts have the names below, and RUN was trained on it.
+STORE is that of ``lpbf-build --count 320 --steps all``, whose parts have the names below; RUN and
+STEP_RUN were trained on it, the latter with ``--task next-step`` to predict the displacement.
 The screenshot of the viewer needs Chromium and its driver (Debian: ``apt install chromium
 chromium-driver``) and the ``dev`` extra.
 """
@@ -16,12 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pyvista as pv
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
@@ -30,10 +38,16 @@ from lpbf_dataset.distortion import compensate, deviation, refined, simulated_di
 from lpbf_dataset.parts import ProceduralPart
 from lpbf_dataset.simulation.materials import MATERIALS
 from lpbf_dataset.simulation.settings import SimulationSettings
+from pipelines.runs import files
 from pipelines.runs.run import Run
+from pipelines.steps.evaluation import LAST_STEP
+from pipelines.view_subjects import open_subject
+from viz.animation import common_view
 from viz.compare import comparison_scene
+from viz.contents import Look
 from viz.deviation import Shape, deviation_scene
 from viz.gallery import gallery_scene
+from viz.live import LiveScene
 from viz.rendering import prepare_offscreen, replacing
 
 if TYPE_CHECKING:
@@ -61,6 +75,11 @@ BROWSER_SIZE = (1440, 1120)
 CLICKED = (150, 0)
 """Pixels from the middle of the page: one of the walls."""
 SECONDS_TO_LOAD, SECONDS_STILL = 120.0, 4.0
+
+STRIP_STEPS = 4
+STRIP_SIZE = (1200, 500)
+BETWEEN_WRITING = (0.1, 0.8)
+"""Of the height of a scene, what has neither headings nor colour bars on it."""
 
 LARGEST_FILE = 300_000
 """Bytes; a README is to load at once."""
@@ -103,6 +122,44 @@ def compensation(_: str, __: str) -> Image.Image:
         shape("printed from the compensated STL", result.after),
     ]
     return picture(deviation_scene(pv.wrap(nominal), shapes, part.name))
+
+
+def build(_: str, run: str) -> Image.Image:
+    """Draw steps of the build of the test case whose last step is predicted neither well nor badly."""
+    subject = open_subject(run)
+    scores = pd.read_parquet(Path(run, files.CASE_METRICS))
+    scores = scores[(scores["split"] == "test") & (scores["region"] == LAST_STEP)].sort_values("relative_l2")
+    case_id = scores["case_id"].iloc[(len(scores) - 1) // 2]
+    labels = subject.step_labels(case_id)
+    look = Look("displacement", "z", compare=True)
+    common = common_view((subject.load(case_id, step) for step in range(len(labels))), look)
+    assert common.scales is not None
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    panels = figure.subplots(3, STRIP_STEPS)
+    with closing(LiveScene(STRIP_SIZE)) as scene:
+        for column, step in enumerate(np.linspace(0, len(labels) - 1, STRIP_STEPS).round().astype(int)):
+            part = subject.load(case_id, step)
+            scene.show(part, replace(look, warp=common.factor), keep_camera=True, scales=common.scales)
+            scene.aim_at(common.seen)
+            drawn = scene.image()[slice(*(round(place * STRIP_SIZE[1]) for place in BETWEEN_WRITING))]
+            for row, picture in enumerate(np.split(drawn, 3, axis=1)):
+                panels[row, column].imshow(picture)
+            panels[0, column].set_title(labels[step].replace(", ", "\n", 1), fontsize="medium")
+            panels[2, column].set_xlabel(scene.contents[1].note)
+    for axes in panels.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for axes, content in zip(panels[:, 0], scene.contents, strict=True):
+        axes.set_ylabel(content.caption)
+    for rows, content in ((panels[:2], scene.contents[0]), (panels[2:], scene.contents[2])):
+        assert content.colouring is not None
+        scale = content.colouring.scale
+        colours = ScalarMappable(Normalize(*scale.limits), scale.cmap)
+        figure.colorbar(colours, ax=rows, label=content.colouring.title, aspect=12 * len(rows))
+    figure.suptitle(f"{part.title}, deformation \N{MULTIPLICATION SIGN} {common.factor:g}")
+    stream = BytesIO()
+    figure.savefig(stream, format="png", dpi=100)
+    return Image.open(stream).convert("RGB")
 
 
 def viewer(store: str, _: str) -> Image.Image:
@@ -189,7 +246,8 @@ def _ever_smaller(image: Image.Image) -> Iterator[Image.Image]:
     yield flat
 
 
-PICTURES = {f.__name__: f for f in (gallery, comparison, viewer, compensation)}
+PICTURES = {f.__name__: f for f in (gallery, comparison, viewer, compensation, build)}
+OF_FINAL_STATES = tuple(name for name in PICTURES if name != "build")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -199,7 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("store", help="path of the store")
     parser.add_argument("run", help="folder of a run that was trained on it")
-    parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES), help="which to draw")
+    parser.add_argument("--only", nargs="+", choices=PICTURES, default=OF_FINAL_STATES, help="which to draw")
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "images")
     options = parser.parse_args(arguments)
     prepare_offscreen()

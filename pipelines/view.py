@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 from pipelines.console import UserError, add_verbosity, run_command, set_verbosity
+from pipelines.view_files import FILES, check_outputs, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,11 @@ def build_parser() -> ArgumentParser:
         help="case id, or position from 0 (default: the first; of a run, the first test case)",
     )
     parser.add_argument(
+        "--step",
+        type=int,
+        help="step of the build to begin with: its position from 0, or from the end, -1 (default: the last)",
+    )
+    parser.add_argument(
         "--field",
         type=str,
         help="such as displacement_z or von_mises_stress (default: displacement_z; of a run, its target)",
@@ -82,6 +88,15 @@ def build_parser() -> ArgumentParser:
         type=Path,
         help="write this page, which needs nothing else, instead of opening a window",
     )
+    parser.add_argument(
+        "--film", type=Path, help="write the build as this moving picture (.gif or .mp4), a frame a step"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        help="write a figure of the largest distortion, or --field, over the height of the build, "
+        "and of the recoater clearance where it is known",
+    )
     parser.add_argument("--web", action="store_true", help="serve the viewer to a browser")
     parser.add_argument("--host", type=str, default=LOCALHOST, help="address that --web listens on")
     parser.add_argument("--port", type=int, default=8080, help="port that --web listens on; 0 for a free one")
@@ -94,11 +109,11 @@ def run(arguments: list[str] | None) -> int:
     options = build_parser().parse_args(arguments)
     set_verbosity(options)
     warp = parse_warp(options.warp)
-    size = DEFAULT_SIZE if options.size is None else parse_size(options.size)
+    size = None if options.size is None else parse_size(options.size)
     if importlib.util.find_spec("pyvista") is None:
         raise UserError("drawing needs PyVista: pip install 'lpbf-toolkit[viz]'")
-    in_window = not (options.web or options.screenshot or options.export_html)
-    check_outputs(options, in_window=in_window)
+    in_window = not (options.web or any(getattr(options, name) for name in FILES))
+    check_outputs(options, size, in_window=in_window)
 
     from pipelines.view_subjects import open_subject
     from viz.live import LiveScene
@@ -108,40 +123,18 @@ def run(arguments: list[str] | None) -> int:
     subject = open_subject(options.path)
     if not in_window:
         prepare_offscreen()
-    with closing(LiveScene(size, off_screen=not in_window)) as scene:
+    with closing(LiveScene(size or DEFAULT_SIZE, off_screen=not in_window)) as scene:
         viewer = make_viewer(subject, scene, options, warp)
         if in_window:
             from viz.desktop import DesktopViewer
 
             DesktopViewer(viewer).run()
-        write_files(viewer, options)
+        write_files(viewer, options, size)
         if options.web:
             from viz.web import serve
 
             serve(viewer, options.host, options.port)
     return 0
-
-
-def check_outputs(options: Namespace, *, in_window: bool) -> None:
-    """Check, before anything is read, that what is asked for can be shown or written.
-
-    Raises
-    ------
-    UserError, RenderingError
-        If not.
-    """
-    from viz.rendering import check_image_path, require_display
-
-    if in_window:
-        require_display()
-        return
-    if options.screenshot is not None:
-        check_image_path(options.screenshot)
-    page = options.export_html
-    if page is not None and (page.suffix.lower() not in (".html", ".htm") or page.is_dir()):
-        raise UserError(f"--export-html {page}: expected the name of a file that ends in .html")
-    if (options.web or page is not None) and importlib.util.find_spec("trame_vtk") is None:
-        raise UserError("--web and --export-html need trame: pip install 'lpbf-toolkit[web]'")
 
 
 def make_viewer(subject: Subject, scene: LiveScene, options: Namespace, warp: Warp) -> Viewer:
@@ -150,32 +143,18 @@ def make_viewer(subject: Subject, scene: LiveScene, options: Namespace, warp: Wa
     Raises
     ------
     UserError
-        If the subject has no such case or field.
+        If the subject has no such case, step or field.
     """
     from viz.contents import Look
     from viz.viewer import Viewer
 
     look = Look(warp=warp, compare=bool(subject.predicted))
-    viewer = Viewer(subject, scene, case_name=find_case(subject, options.case), look=look)
+    case_name = find_case(subject, options.case)
+    step = find_step(subject, case_name, options.step)
+    viewer = Viewer(subject, scene, case_name=case_name, step=step, look=look)
     if options.field is not None:
         viewer.set_scalar(find_scalar(viewer, options.field))
     return viewer
-
-
-def write_files(viewer: Viewer, options: Namespace) -> None:
-    """Write the picture and the page that the options ask for."""
-    from viz.rendering import replacing, save_image
-
-    if options.screenshot is not None:
-        save_image(viewer.scene.image(), options.screenshot)
-    if options.export_html is not None:
-        from viz.html import scene_html
-
-        with replacing(options.export_html) as unfinished:
-            unfinished.write_text(scene_html(viewer.scene), encoding="utf-8")
-    for path in (options.screenshot, options.export_html):
-        if path is not None and not options.quiet:
-            print(f"wrote {path}")
 
 
 def find_case(subject: Subject, key: str | None) -> str:
@@ -196,6 +175,29 @@ def find_case(subject: Subject, key: str | None) -> str:
     raise UserError(
         f"no case {key!r}; positions are 0 to {len(names) - 1}, the nearest case ids {_nearest(key, names)}"
     )
+
+
+def find_step(subject: Subject, case_name: str, step: int | None) -> int | None:
+    """Find a step by its position, a negative one from the end; None for the one to begin with.
+
+    Raises
+    ------
+    UserError
+        If there is no such step.
+    """
+    from viz.subjects import FINAL
+
+    if step is None:
+        return None
+    labels = subject.step_labels(case_name)
+    if list(labels) == [FINAL]:
+        raise UserError(f"--step {step}: case {case_name} of {subject.name} has no steps, but one state")
+    if not -len(labels) <= step < len(labels):
+        raise UserError(
+            f"--step {step}: case {case_name} has {len(labels)} steps, 0 to {len(labels) - 1}, "
+            f"or -{len(labels)} to -1 from the end"
+        )
+    return step % len(labels)
 
 
 def find_scalar(viewer: Viewer, name: str) -> tuple[str, str]:

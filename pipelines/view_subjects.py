@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,13 @@ import lpbf_dataset as lpbf
 from lpbf_dataset.sources.base import SourceError
 from pipelines.console import UserError
 from pipelines.runs import files
-from viz.subjects import FILE_SUFFIXES, FileSubject, ResultsSubject, StoreSubject, SubjectError
+from viz.subjects import FILE_SUFFIXES, BuildSubject, FileSubject, ResultsSubject, StoreSubject, SubjectError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lpbf_dataset import Case
+    from pipelines.runs.run import Run
     from viz.subjects import Subject
     from viz.subjects.base import Prediction
 
@@ -55,6 +59,8 @@ def _run_subject(path: str) -> Subject:
     from pipelines.runs.run import Run, RunError
 
     trained = Run.open(path)
+    if trained.description.task is not None:
+        return _build_subject(path, trained)
 
     def predict(case: Case) -> Prediction:
         try:
@@ -63,3 +69,22 @@ def _run_subject(path: str) -> Subject:
             raise SubjectError(str(error)) from error
 
     return StoreSubject(path, trained.dataset(), tuple(trained.targets), predict)
+
+
+def _build_subject(path: str, trained: Run) -> BuildSubject:
+    from pipelines.steps.transitions import known_steps
+
+    task = trained.description.task
+    assert task is not None
+
+    def roll_out(case: Case) -> Iterator[Prediction]:
+        for _, prediction in trained.roll_out(case):
+            yield dict(zip(trained.targets, prediction.T, strict=True))
+
+    return BuildSubject(
+        path,
+        trained.dataset(),
+        tuple(trained.targets),
+        partial(known_steps, across_removal=task.across_removal),
+        roll_out,
+    )

@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
+import importlib.util
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyvista as pv
 from PIL import Image
+from tqdm import tqdm
 
-from viz.annotations import case_label, deformation_label
-from viz.checks import finite_displacement, finite_scalar
-from viz.colors import field_scale
+from viz.colors import error_scale, value_scale
+from viz.contents import Scales, panel_contents
+from viz.live import LiveScene
 from viz.rendering import RenderingError, replacing
-from viz.scenes import PART_FRAME, add_surface, annotate, finish_panel
-from viz.warp import deformed_surface, hexahedra, warp_factor
+from viz.subjects.base import FINAL, SubjectError
+from viz.warp import warp_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from os import PathLike
 
     from numpy.typing import NDArray
 
-    from viz.colors import ColorScale
-    from viz.steps import BuildState
-    from viz.warp import Warp
+    from viz.contents import Look
+    from viz.subjects.base import Part, Subject
 
 SUFFIXES = (".gif", ".mp4")
 """Formats of moving pictures."""
 
 DEFAULT_SIZE = (960, 540)
+COMPARISON_SIZE = (1500, 640)
+"""Of truth, prediction and error."""
+
 LAST_FRAME_SECONDS = 2.0
 """How long the finished part stands still before the picture begins again."""
 
 
 def animate_build(
-    states: Sequence[BuildState],
-    field: str,
+    subject: Subject,
+    case_name: str,
+    look: Look,
     path: str | PathLike[str],
     *,
-    warp: Warp = "auto",
     frames_per_second: float = 4.0,
-    size: tuple[int, int] = DEFAULT_SIZE,
+    size: tuple[int, int] | None = None,
+    quiet: bool = True,
 ) -> None:
     """Write the build of a part as a moving picture, one frame a step.
 
@@ -49,31 +55,31 @@ def animate_build(
 
     Parameters
     ----------
-    states : sequence of BuildState
-        Of one part, in order of time; see `viz.steps.build_states` and `stored_states` there.
-    field : str
-        As for `viz.scenes.field_scene`.
+    subject : Subject
+        For example `viz.subjects.StoreSubject` of a store with history.
+    case_name : str
+        Which of its cases.
+    look : Look
+        How it is looked at; truth, prediction and error move side by side where it compares.
     path : path
         The file, which appears when it is whole: ``.gif``, or ``.mp4``, which needs imageio-ffmpeg.
-    warp : float or "auto", optional
-        Factor that exaggerates the displacement.
     frames_per_second : float, optional
         How fast it runs.
     size : (int, int), optional
         Width and height in pixels, even numbers for ``.mp4``.
+    quiet : bool, optional
+        Show no progress.
 
     Raises
     ------
-    KeyError
-        If a state has no such field.
     RenderingError
         If no moving picture can be written under this name.
-    SceneError
-        If a field or a displacement is not finite everywhere.
+    SubjectError
+        If the case has no steps, or one of them cannot be drawn.
     """
-    path = check_movie_path(path)
-    scale = field_scale(field, *(finite_scalar(state.case, field) for state in states))
-    frames = build_frames(states, field, scale, warp=warp, size=size)
+    size = size or (COMPARISON_SIZE if look.compare else DEFAULT_SIZE)
+    path = check_movie(path, size)
+    frames = build_frames(subject, case_name, look, size, quiet=quiet)
     with replacing(path) as unfinished:
         if path.suffix.lower() == ".gif":
             _write_gif(unfinished, frames, frames_per_second)
@@ -82,49 +88,119 @@ def animate_build(
 
 
 def build_frames(
-    states: Sequence[BuildState],
-    field: str,
-    scale: ColorScale,
-    *,
-    warp: Warp = "auto",
-    size: tuple[int, int] = DEFAULT_SIZE,
+    subject: Subject, case_name: str, look: Look, size: tuple[int, int], *, quiet: bool = True
 ) -> Iterator[NDArray[np.uint8]]:
     """Draw the frames of `animate_build`, (height, width, 3) uint8 each; arguments and errors as there."""
-    values = [finite_scalar(state.case, field) for state in states]
-    moves = [finite_displacement(state.case) for state in states]
-    points, displacement = np.concatenate([state.case.points for state in states]), np.concatenate(moves)
-    factor = warp_factor(points, displacement, warp)
-    seen = points + np.float32(factor) * displacement
+    labels = subject.step_labels(case_name)
+    if list(labels) == [FINAL]:
+        raise SubjectError(f"case {case_name} of {subject.name} has no steps to animate")
 
-    plotter = pv.Plotter(window_size=list(size), off_screen=True)
-    try:
-        finish_panel(plotter, seen, PART_FRAME)
-        for state, numbers, move in zip(states, values, moves, strict=True):
-            plotter.scalar_bars.clear()
-            plotter.clear_actors()
-            surface = deformed_surface(hexahedra(state.case), numbers, move, factor)
-            mapper = add_surface(plotter, surface, scale).mapper
-            label = f"{case_label(state.case)}, {state.title}"
-            annotate(plotter, mapper, field, label, deformation_label(factor))
-            plotter.render()
-            yield np.asarray(plotter.screenshot(return_img=True))
-    finally:
-        plotter.close()
+    def parts(what: str) -> Iterator[Part]:
+        for step in tqdm(range(len(labels)), desc=what, unit="step", disable=quiet):
+            yield subject.load(case_name, step)
+
+    common = common_view(parts("reading"), look)
+    look = replace(look, warp=common.factor)
+    with closing(LiveScene(size)) as scene:
+        for number, part in enumerate(parts("drawing")):
+            scene.show(part, look, keep_camera=True, scales=common.scales)
+            if number == 0:
+                scene.aim_at(common.seen)
+            yield scene.image()
 
 
-def check_movie_path(path: str | PathLike[str]) -> Path:
+class CommonView(NamedTuple):
+    """How to draw several steps so that their pictures compare.
+
+    Parameters
+    ----------
+    scales : Scales or None
+        None for bare shapes.
+    factor : float
+        Exaggeration of the displacement.
+    seen : (n, 3) float32 ndarray
+        Every place where a node is drawn, mm.
+    """
+
+    scales: Scales | None
+    factor: float
+    seen: NDArray[np.float32]
+
+
+def common_view(parts: Iterable[Part], look: Look) -> CommonView:
+    """Find colours, exaggeration and places that suit all steps of a part.
+
+    Parameters
+    ----------
+    parts : iterable of Part
+        Its steps.
+    look : Look
+        How they are looked at.
+
+    Raises
+    ------
+    SubjectError
+        If a step cannot be drawn.
+    """
+    places: list[NDArray[np.float32]] = []
+    moves: list[NDArray[np.float32]] = []
+    predicted_moves: list[NDArray[np.float32]] = []
+    values: list[NDArray[np.float32]] = []
+    errors: list[NDArray[np.float32]] = []
+    for part in parts:
+        truth, *others = panel_contents(part, replace(look, warp=1.0))
+        place = np.asarray(part.mesh.points, np.float32)
+        places.append(place)
+        moves.append(truth.points - place)
+        predicted_moves += [content.points - place for content in others[:1]]
+        colourings = [content.colouring for content in (truth, *others) if content.colouring]
+        values += [colouring.values for colouring in colourings[:2]]
+        errors += [colouring.values for colouring in colourings[2:]]
+    still, moved = np.concatenate(places), np.concatenate(moves)
+    factor = warp_factor(still, moved, look.warp)
+    seen = [still + np.float32(factor) * moved]
+    if predicted_moves:
+        seen.append(still + np.float32(factor) * np.concatenate(predicted_moves))
+    scales = None
+    if values:
+        scale_of_errors = error_scale(np.concatenate(errors)) if errors else None
+        scales = Scales(value_scale(*values, signed=bool(look.component)), scale_of_errors)
+    return CommonView(scales, factor, np.concatenate(seen))
+
+
+def check_movie(path: str | PathLike[str], size: tuple[int, int]) -> Path:
     """Check the format that the name of a moving picture asks for.
+
+    Parameters
+    ----------
+    path : path
+        Where it is to be written.
+    size : (int, int)
+        Width and height in pixels.
+
+    Returns
+    -------
+    Path
+        The same.
 
     Raises
     ------
     RenderingError
-        If none can be written under this name.
+        If none can be written under this name, or in this size.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES or path.is_dir():
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES or path.is_dir():
         raise RenderingError(
             f"cannot write a moving picture as {path}: expected a file that ends in {' or '.join(SUFFIXES)}"
         )
+    if suffix == ".mp4":
+        if importlib.util.find_spec("imageio_ffmpeg") is None:
+            raise RenderingError(
+                "an .mp4 file needs imageio-ffmpeg (pip install 'lpbf-toolkit[viz]'); a .gif file does not"
+            )
+        if size[0] % 2 or size[1] % 2:
+            raise RenderingError(f"an .mp4 file needs an even width and height, not {size[0]} x {size[1]}")
     return path
 
 
@@ -134,7 +210,8 @@ def _write_gif(path: Path, frames: Iterator[NDArray[np.uint8]], frames_per_secon
     # its colours, so that the colour bar is as smooth as the part.
     montage = Image.fromarray(np.concatenate([np.asarray(picture)[::2, ::2] for picture in pictures]))
     palette = montage.quantize(256, method=Image.Quantize.MAXCOVERAGE)
-    reduced = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    # Without dithering, the colours of truth and error do not fit into one palette.
+    reduced = [picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for picture in pictures]
     durations = [1000.0 / frames_per_second] * (len(reduced) - 1) + [1000.0 * LAST_FRAME_SECONDS]
     reduced[0].save(path, save_all=True, append_images=reduced[1:], duration=durations, loop=0)
 
@@ -142,14 +219,8 @@ def _write_gif(path: Path, frames: Iterator[NDArray[np.uint8]], frames_per_secon
 def _write_mp4(
     path: Path, frames: Iterator[NDArray[np.uint8]], frames_per_second: float, size: tuple[int, int]
 ) -> None:
-    try:
-        from imageio_ffmpeg import write_frames  # type: ignore[import-untyped]
-    except ModuleNotFoundError:
-        raise RenderingError(
-            "an .mp4 file needs imageio-ffmpeg (pip install 'lpbf-toolkit[viz]'); a .gif file does not"
-        ) from None
-    if size[0] % 2 or size[1] % 2:
-        raise RenderingError(f"an .mp4 file needs an even width and height, not {size[0]} x {size[1]}")
+    from imageio_ffmpeg import write_frames  # type: ignore[import-untyped]
+
     writer = write_frames(path, size, fps=frames_per_second, macro_block_size=2, quality=7)
     writer.send(None)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -52,6 +52,21 @@ class Look:
     cut_at: float = 0.5
     edges: bool = True
     compare: bool = False
+
+
+class Scales(NamedTuple):
+    """Colours that several pictures share.
+
+    Parameters
+    ----------
+    values : ColorScale
+        Of truth and prediction.
+    errors : ColorScale, optional
+        Of the error, where it is compared.
+    """
+
+    values: ColorScale
+    errors: ColorScale | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +123,17 @@ def warp_factor(part: Part, look: Look) -> float:
     return look.warp
 
 
-def panel_contents(part: Part, look: Look) -> list[Content]:
+def panel_contents(part: Part, look: Look, scales: Scales | None = None) -> list[Content]:
     """Work out the one panel of a part, or its truth, prediction and error.
+
+    Parameters
+    ----------
+    part : Part
+        The part.
+    look : Look
+        How it is looked at.
+    scales : Scales, optional
+        Its colours; by default such as fit the part.
 
     Raises
     ------
@@ -120,19 +144,21 @@ def panel_contents(part: Part, look: Look) -> list[Content]:
     points = _moved(part, part.displacement, factor)
     note = deformation_label(factor) if part.displacement is not None else ""
     if not look.field:
-        return [Content(points, part.title, note=note)]
+        return [Content(points, part.full_title, note=note)]
     if look.compare:
-        return _comparison(part, look, points, factor)
+        return _comparison(part, look, points, factor, scales)
     field = part.field(look.field)
     values = part.scalar(look.field, look.component)
     label = field.label(look.component)
     values = _finite(values, label, part)
-    scale = value_scale(values, signed=bool(look.component))
+    scale = scales.values if scales else value_scale(values, signed=bool(look.component))
     colouring = Colouring(values, scale, with_units(label, field.units))
-    return [Content(points, f"{label}, {part.title}", note=note, colouring=colouring)]
+    return [Content(points, f"{label}, {part.full_title}", note=note, colouring=colouring)]
 
 
-def _comparison(part: Part, look: Look, points: NDArray[np.float32], factor: float) -> list[Content]:
+def _comparison(
+    part: Part, look: Look, points: NDArray[np.float32], factor: float, scales: Scales | None
+) -> list[Content]:
     field = part.field(look.field)
     label, name = field.label(look.component), field.scalar_name(look.component)
     if name not in part.prediction:
@@ -141,24 +167,28 @@ def _comparison(part: Part, look: Look, points: NDArray[np.float32], factor: flo
     truth = _finite(part.scalar(look.field, look.component), label, part)
     predicted = _finite(part.prediction[name].astype(np.float32, copy=False), f"predicted {label}", part)
     error = predicted - truth
-    scale = value_scale(truth, predicted, signed=bool(look.component))
+    if scales is None:
+        scales = Scales(value_scale(truth, predicted, signed=bool(look.component)))
+    scale, scale_of_error = scales.values, scales.errors or error_scale(error)
     title, title_of_error = (with_units(text, field.units) for text in (label, f"error of {label}"))
     largest = f"largest error {np.abs(error).max():.2g} {field.units}".rstrip()
+    # One line over the middle has no room for the step too.
+    headings = (label, part.title, part.step) if part.step else ("", f"{label}, {part.title}", "")
     return [
-        Content(points, "", "truth", deformation_label(factor), Colouring(truth, scale, title)),
+        Content(points, headings[0], "truth", deformation_label(factor), Colouring(truth, scale, title)),
         Content(
             _moved(part, _predicted_displacement(part), factor),
-            f"{label}, {part.title}",
+            headings[1],
             "prediction",
             _relative_error(truth, error),
             Colouring(predicted, scale, title),
         ),
         Content(
             points,
-            "",
+            headings[2],
             "prediction \N{MINUS SIGN} truth",
             largest,
-            Colouring(error, error_scale(error), title_of_error),
+            Colouring(error, scale_of_error, title_of_error),
         ),
     ]
 
@@ -187,6 +217,6 @@ def _finite(values: NDArray[np.float32], what: str, part: Part) -> NDArray[np.fl
     bad = np.count_nonzero(~np.isfinite(values))
     if bad:
         raise SubjectError(
-            f"{what} of {part.title} cannot be drawn: {bad} of {values.size} values are not finite"
+            f"{what} of {part.full_title} cannot be drawn: {bad} of {values.size} values are not finite"
         )
     return values

@@ -62,7 +62,7 @@ def scene_html(scene: LiveScene) -> str:
     page = StringIO()
     with scene.for_vtk_js():
         write_html(_archive(scene), page)
-    title = html.escape(next(content.heading for content in scene.contents if content.heading))
+    title = html.escape(", ".join(content.heading for content in scene.contents if content.heading))
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>{title}</title>'
         f"<style>{_STYLE}</style>"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from vtkmodules.vtkRenderingCore import vtkRenderWindow
 
-    from viz.contents import Content
+    from viz.contents import Content, Scales
     from viz.subjects.base import Part
 
 DEFAULT_SIZE = (1600, 900)
@@ -68,7 +68,9 @@ class LiveScene:
         self._view_when_fitted: tuple[float, ...] = ()
         self.window.AddObserver("StartEvent", lambda *_: self._fit_to_window())
 
-    def show(self, part: Part, look: Look, *, keep_camera: bool = False) -> None:
+    def show(
+        self, part: Part, look: Look, *, keep_camera: bool = False, scales: Scales | None = None
+    ) -> None:
         """Draw a part, changing what is different from before.
 
         Parameters
@@ -79,13 +81,15 @@ class LiveScene:
             How it is looked at.
         keep_camera : bool, optional
             Look from where one does although the part is another: it is another step of the same.
+        scales : Scales, optional
+            Its colours; by default such as fit the part.
 
         Raises
         ------
         SubjectError
             If the part cannot be drawn; the scene stays as it was.
         """
-        contents = panel_contents(part, look)
+        contents = panel_contents(part, look, scales)
         is_new = part is not self._part
         if is_new or (look.cut_axis, look.cut_at) != (self._look.cut_axis, self._look.cut_at):
             self._set_surface(part, look)
@@ -106,9 +110,13 @@ class LiveScene:
 
     def reset_camera(self) -> None:
         """Look at the whole part from the front, right and above."""
-        points = np.concatenate([panel.points for panel in self._panels])
-        look_at(self._panels[0].renderer, points, _FRAME)
+        self.aim_at(np.concatenate([panel.points for panel in self._panels]))
         self._view_when_fitted = self._view()
+
+    def aim_at(self, points: NDArray[np.floating]) -> None:
+        """Look at places (n, 3), mm, that need not be of the part, from the front, right and above."""
+        look_at(self._panels[0].renderer, points, _FRAME)
+        self._view_when_fitted = ()
 
     def mark(self, node: int | None) -> None:
         """Mark a node of the surface; None takes the mark away."""

@@ -1,4 +1,4 @@
-"""Statistics as figures: errors of a prediction, a case over its build, and the cases of a dataset."""
+"""Statistics as figures: errors of a prediction, and the cases of a dataset."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from matplotlib.figure import Figure
 from lpbf_dataset.schema import SPLITS, STATISTICS
 from lpbf_dataset.sources.base import PROCEDURAL_DESIGN
 from lpbf_dataset.store.layout import STATISTIC_PREFIX
-from viz.annotations import case_label, field_label, field_units, with_units
-from viz.checks import SceneError, finite_scalar
+from viz.annotations import field_label, field_units, with_units
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
-
-    from lpbf_dataset import Case
 
 DENSITY_FROM = 2000
 """Number of points from which a scatter plot shows their density instead of each of them."""
@@ -29,9 +26,6 @@ GROUP_COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"
 """P. Tol's bright scheme, which readers with colour-vision deficiencies can tell apart, and one more."""
 
 OTHER_FAMILY = "other"
-
-_KIND_MARKERS = {"deposited": "o-", "dwelt": "s--", "cooled": "D", "cut": "P", "removed": "*"}
-"""Lines while the part grows; single signs for what happens to it at its full height."""
 
 
 def error_figure(
@@ -103,56 +97,6 @@ def _draw_histogram(axes: Axes, error: NDArray[np.floating], field: str) -> None
     axes.set_title(summary, fontsize="small")
     axes.set(xlabel=with_units(f"error of {field_label(field)}", units), ylabel="nodes", yscale="log")
     axes.locator_params(axis="x", nbins=6)
-
-
-def build_figure(case: Case) -> Figure:
-    """Draw the largest distortion against the height of the part over its build.
-
-    Where the history holds the recoater clearance, the smallest one stands in a second panel.
-
-    Parameters
-    ----------
-    case : Case
-        Of a store that holds the history of its cases, see `lpbf_dataset.Case.steps`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A series for each kind of step; missing steps are left out, and the heading counts them.
-
-    Raises
-    ------
-    SceneError
-        If the case has no steps, or a value is not finite.
-    StoreError
-        If the store is damaged.
-    """
-    if not case.steps:
-        raise SceneError(
-            f"case {case.case_id} holds its final state alone; build its store with lpbf-build --steps all"
-        )
-    panels = {"displacement": ("largest distortion", np.max)}
-    if "recoater_clearance" in case.steps[-1].field_names:
-        panels["recoater_clearance"] = ("smallest recoater clearance", np.min)
-    series: dict[str, dict[str, list[tuple[float, float]]]] = {field: {} for field in panels}
-    missing = 0
-    for step in case.steps:
-        missing += step.is_missing
-        for field, (_, extreme) in panels.items() if not step.is_missing else ():
-            value = float(extreme(finite_scalar(step, field)))
-            series[field].setdefault(step.kind, []).append((step.height, value))
-    figure = Figure(figsize=(5 * len(panels) + 1.5, 4.2), layout="constrained")
-    all_axes = figure.subplots(1, len(panels), squeeze=False).flat
-    for axes, (field, (label, _)) in zip(all_axes, panels.items(), strict=True):
-        for color, (kind, places) in zip(GROUP_COLORS, series[field].items(), strict=False):
-            axes.plot(*np.transpose(places), _KIND_MARKERS[kind], color=color, label=kind)
-        axes.set(xlabel="build height [mm]", ylabel=with_units(label, field_units(field)))
-        axes.set_xlim(left=0.0)
-        axes.grid(visible=True, alpha=0.3)
-        axes.legend()
-    note = f", {missing} of {len(case.steps)} steps missing" if missing else ""
-    figure.suptitle(f"{case_label(case)}{note}")
-    return figure
 
 
 def dataset_figure(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAGNITUDE = "magnitude"
 """What users call the lack of a component of a vector or tensor."""
 
+_VERTICAL = f"{DISPLACEMENT}_z"
+
 _ROOM_TO_WARP = 3.0
 
 
@@ -44,6 +46,8 @@ class Viewer:
         Where it is drawn.
     case_name : str, optional
         Case to begin with.
+    step : int, optional
+        Step to begin with, counted from 0; the last by default.
     look : Look, optional
         How; its field is chosen: the vertical displacement where there is one, or what is predicted.
     """
@@ -54,12 +58,13 @@ class Viewer:
         scene: LiveScene,
         *,
         case_name: str | None = None,
+        step: int | None = None,
         look: Look = Look(),  # noqa: B008  (immutable)
     ) -> None:
         self.subject = subject
         self.scene = scene
         self.case_name = subject.first_case if case_name is None else case_name
-        self.step = len(subject.step_labels(self.case_name)) - 1
+        self.step = len(subject.step_labels(self.case_name)) - 1 if step is None else step
         self.part = subject.load(self.case_name, self.step)
         self.picked: int | None = None
         name, component = self._default_field(self.part, compare=look.compare)
@@ -218,7 +223,8 @@ class Viewer:
 
     def _default_field(self, part: Part, *, compare: bool) -> tuple[str, str]:
         if compare:
-            return split_scalar(self.subject.predicted[0])
+            predicted = self.subject.predicted
+            return split_scalar(_VERTICAL if _VERTICAL in predicted else predicted[0])
         return _most_telling(part.fields)
 
     def _show(self, part: Part, look: Look, *, keep_camera: bool = False) -> None:

@@ -250,7 +250,8 @@ class Run:
         """Predictions of every member, (members, nodes, targets)."""
         if self.description.task is not None:
             raise RunError(
-                f"{self.path} predicts the steps of a build, not the final state alone; see Run.roll_out"
+                f"{self.path} predicts the steps of a build, each from the one before, and no final state by "
+                "itself: call Run.roll_out with a case that has steps, or Run.predict_step"
             )
         view = self.description.mesh_view
         if absent := [

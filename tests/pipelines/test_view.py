@@ -3,12 +3,15 @@ from __future__ import annotations
 import socket
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 import pyvista as pv
+from PIL import Image
 
 import lpbf_dataset as lpbf
 import pipelines.runs.run  # noqa: F401  (before OpenGL: the LLVM of Triton does not come after that of Mesa)
@@ -16,15 +19,17 @@ from lpbf_dataset.export import export_vtu
 from lpbf_dataset.mesh import unique_edges
 from lpbf_dataset.store.writer import StoreWriter
 from pipelines import view
+from tests.builds import GrowingBar, write_builds
 from viz.live import LiveScene
 from viz.subjects import StoreSubject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from lpbf_dataset.steps import CaseStep
     from lpbf_dataset.store.reader import Dataset
 
 SPLITS = {"21477_babb9c34_4": "train", "7": "val", "55199_4d57661f_0": "test"}
@@ -68,12 +73,23 @@ class HalfRight:
 
     path: Path
     targets: tuple[str, ...] = ("displacement_z", "displacement_x")
+    description = SimpleNamespace(task=None)
 
     def dataset(self) -> Dataset:
         return lpbf.open_dataset(self.path)
 
     def predict(self, case: lpbf.Case) -> NDArray[np.float32]:
         return np.column_stack([0.5 * case.scalar(name) for name in self.targets])
+
+
+class HalfRightAtSteps(HalfRight):
+    """A run whose model predicts half of what is true at every step, up to the removal."""
+
+    description = SimpleNamespace(task=SimpleNamespace(across_removal=False))
+
+    def roll_out(self, case: lpbf.Case) -> Iterator[tuple[CaseStep, NDArray[np.float32]]]:
+        for step in case.steps[:-1]:
+            yield step, self.predict(step)
 
 
 @pytest.fixture
@@ -84,6 +100,19 @@ def trained(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (folder / "config.yaml").touch()
     monkeypatch.setattr("pipelines.runs.run.Run.open", lambda path: HalfRight(store))
     return folder
+
+
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store of a growing bar with its 6 steps."""
+    return write_builds(tmp_path_factory.mktemp("view") / "builds.zarr", GrowingBar("x", layers=2))
+
+
+@pytest.fixture
+def trained_on_steps(builds: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a run on the steps of `builds`."""
+    monkeypatch.setattr("pipelines.runs.run.Run.open", lambda path: HalfRightAtSteps(builds))
+    return trained
 
 
 @pytest.fixture
@@ -338,3 +367,112 @@ def test_cases_least_seen_in_training_come_first(store: Path) -> None:
     assert first(cases) == "55199_4d57661f_0"
     assert first(cases[:2]) == "7"
     assert first(cases[:1]) == "21477_babb9c34_4"
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [
+        ("0", "layer group 1 of 2, deposited, z = 1 mm"),
+        ("3", "layer group 2 of 2, dwelt, z = 2 mm"),
+        ("-2", "cooled down on the plate, z = 2 mm"),
+    ],
+)
+def test_a_step_is_named_by_its_position(
+    builds: Path, tmp_path: Path, written: list[str], step: str, shown: str
+) -> None:
+    assert view_code(builds, "--step", step, "--screenshot", tmp_path / "out.png", *SMALL) == 0
+    assert f"displacement z, case x (test split), {shown}" in written
+
+
+@pytest.mark.parametrize("step", ["6", "-7"])
+def test_a_step_that_is_not_there_is_named(
+    builds: Path, tmp_path: Path, refusal: Callable[..., str], step: str
+) -> None:
+    line = refusal(builds, "--step", step, "--screenshot", tmp_path / "out.png")
+    assert line == f"error: --step {step}: case x has 6 steps, 0 to 5, or -6 to -1 from the end\n"
+
+
+def test_without_steps_there_is_none_to_choose_to_film_or_to_plot(
+    store: Path, trained: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    for path in (store, trained):
+        assert "--step 0: case " in refusal(path, "--step", "0", "--screenshot", tmp_path / "out.png")
+        assert "has no steps to animate" in refusal(path, "--film", tmp_path / "out.gif")
+        assert "build its store with lpbf-build --steps all" in refusal(path, "--plot", tmp_path / "out.png")
+    surface = tmp_path / "part.stl"
+    pv.Cube().triangulate().save(surface)
+    assert "part.stl is a file, which tells no" in refusal(surface, "--plot", tmp_path / "out.png")
+    assert list(tmp_path.glob("out.*")) == []
+
+
+def test_files_of_a_build_are_named_by_their_format(
+    builds: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    assert "expected a file that ends in .gif or .mp4" in refusal(builds, "--film", tmp_path / "out.avi")
+    assert "needs an even width" in refusal(builds, "--film", tmp_path / "out.mp4", "--size", "301x300")
+    assert "ends in .png, .svg, .pdf" in refusal(builds, "--plot", tmp_path / "out.bmp")
+
+
+def test_a_build_is_filmed_and_plotted(
+    builds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film, plot = tmp_path / "build.gif", tmp_path / "build.png"
+    assert view_code(builds, "--film", film, "--plot", plot, *SMALL) == 0
+    moving = Image.open(film)
+    assert (moving.size, moving.n_frames) == ((320, 240), 6)
+    assert Image.open(plot).size == (780, 564)
+    told = capsys.readouterr()
+    assert told.out == f"wrote {film}\nwrote {plot}\n"
+    assert "drawing: 100%" in told.err
+
+
+def test_results_are_filmed_and_plotted(step2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film, plot = tmp_path / "build.gif", tmp_path / "build.svg"
+    monkeypatch.setitem(mpl.rcParams, "svg.fonttype", "none")
+    assert view_code(step2, "-q", "--film", film, "--plot", plot, *SMALL) == 0
+    assert Image.open(film).n_frames == 8
+    assert "smallest recoater clearance" in plot.read_text()
+
+
+def test_a_run_on_steps_compares_each_of_them(
+    trained_on_steps: Path, tmp_path: Path, written: list[str]
+) -> None:
+    picture, page, film = (tmp_path / name for name in ("out.png", "out.html", "out.gif"))
+    outputs = ("--screenshot", picture, "--export-html", page, "--film", film)
+    assert view_code(trained_on_steps, "--step=-2", *outputs, *SMALL) == 0
+    shown = [
+        "displacement z",
+        "case x (test split)",
+        "layer group 2 of 2, dwelt, z = 2 mm",
+        "truth",
+        "prediction",
+        "relative L2 error 50.0%",
+    ]
+    assert set(shown) <= set(written)
+    # One frame for each step that is predicted, after the picture.
+    assert written.count("truth") == 1 + Image.open(film).n_frames == 6
+    assert f"<title>{', '.join(shown[:3])}</title>" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("targets", "label"),
+    [
+        (("displacement_z", "displacement_x"), "largest |displacement z| [mm]"),
+        (("displacement_x", "displacement_y", "displacement_z"), "largest distortion [mm]"),
+        (("von_mises_stress",), "largest von Mises stress [MPa]"),
+    ],
+)
+def test_predicted_and_true_builds_stand_in_one_figure(
+    builds: Path,
+    trained_on_steps: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    targets: tuple[str, ...],
+    label: str,
+) -> None:
+    monkeypatch.setattr("pipelines.runs.run.Run.open", lambda path: HalfRightAtSteps(builds, targets))
+    plot = tmp_path / "build.svg"
+    monkeypatch.setitem(mpl.rcParams, "svg.fonttype", "none")
+    assert view_code(trained_on_steps, "--plot", plot, *SMALL) == 0
+    assert label in plot.read_text()
+    assert "deposited, predicted" in plot.read_text()

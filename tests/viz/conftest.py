@@ -12,7 +12,6 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from lpbf_dataset import Case
-from lpbf_dataset.sources.netfabb import NetfabbCase, NetfabbSource
 from viz.rendering import prepare_offscreen
 
 if TYPE_CHECKING:
@@ -97,12 +96,6 @@ def picture() -> Callable[[pv.Plotter], NDArray[np.float64]]:
         return np.asarray(image, np.float64) / 255.0
 
     return render
-
-
-@pytest.fixture(scope="session")
-def step2_run(step2: Path) -> NetfabbCase:
-    """Return the real Netfabb case with its steps."""
-    return next(NetfabbSource(step2).cases())
 
 
 @pytest.fixture

@@ -1,98 +1,102 @@
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import lpbf_dataset as lpbf
-from tests.builds import GrowingBar, write_builds
-from viz.animation import LAST_FRAME_SECONDS, animate_build, build_frames
-from viz.colors import field_scale
+from tests.viz.blocks import Blocks
+from viz import animation
+from viz.animation import COMPARISON_SIZE, LAST_FRAME_SECONDS, animate_build, build_frames
+from viz.contents import Look
+from viz.live import LiveScene
 from viz.rendering import RenderingError
-from viz.steps import build_states, stored_states
+from viz.subjects import FileSubject, ResultsSubject, SubjectError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lpbf_dataset.sources.netfabb import NetfabbCase
-    from viz.steps import BuildState
+    import pyvista as pv
 
-FIELD = "displacement_z"
+LOOK = Look("displacement", "z")
 SIZE = (240, 180)
 
 
 @pytest.fixture(scope="module")
-def states(step2_run: NetfabbCase) -> list[BuildState]:
-    return list(build_states(step2_run, ("displacement",)))
+def results(step2: Path) -> ResultsSubject:
+    return ResultsSubject(step2, plate=False)
 
 
-def test_states_of_a_build_are_named_and_grow_without_the_plate(states: list[BuildState]) -> None:
-    groups = [f"layer group {group} of 3, {kind}" for group in (1, 2, 3) for kind in ("deposited", "dwelt")]
-    assert [state.title for state in states] == [
-        *groups,
-        "cooled down on the plate",
-        "removed from the plate",
-    ]
-    heights = [float(state.case.points[:, 2].max()) for state in states]
-    assert heights == pytest.approx([3.2, 3.2, 6.4, 6.4, 8.8, 8.8, 8.8, 8.8])
-    assert all(state.case.points[:, 2].min() == 0.0 for state in states)
-    assert np.all(np.diff([state.time for state in states]) > 0)
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[list]:
+    """Return a list that the contents of each frame will be added to."""
+    frames: list[list] = []
+    image = LiveScene.image
+
+    def record(self: LiveScene) -> np.ndarray:
+        frames.append(self.contents)
+        return image(self)
+
+    monkeypatch.setattr(LiveScene, "image", record)
+    return frames
 
 
-def test_the_last_state_is_the_final_step(states: list[BuildState], step2_run: NetfabbCase) -> None:
-    final = step2_run.final_step(("displacement",))
-    case = states[-1].case
-    np.testing.assert_array_equal(case.points[case.cells], final.points[final.cells])
-    np.testing.assert_array_equal(case.displacement[case.cells], final.fields["displacement"][final.cells])
-
-
-def test_the_steps_of_a_store_are_states_too(tmp_path: Path) -> None:
-    path = write_builds(tmp_path / "s.zarr", GrowingBar("t", layers=2, missing=(1,)))
-    stored = list(stored_states(lpbf.open_dataset(path)["t"]))
-    assert [state.title for state in stored] == [
-        "layer group 1 of 2, deposited",
-        "layer group 2 of 2, deposited",
-        "layer group 2 of 2, dwelt",
-        "cooled down on the plate",
-        "removed from the plate",
-    ]
-    scale = field_scale(FIELD, *(state.case.scalar(FIELD) for state in stored))
-    assert len(list(build_frames(stored, FIELD, scale, size=SIZE))) == 5
-
-
-def test_frames_share_colours_and_camera(states: list[BuildState]) -> None:
-    scale = field_scale(FIELD, *(state.case.scalar(FIELD) for state in states))
-    frames = list(build_frames(states, FIELD, scale, warp=0.0, size=SIZE))
-    assert len(frames) == len(states)
-    # The colour bar stands still while the part grows.
-    bars = [frame[:, 208:][40:140] for frame in frames]
-    assert all(np.array_equal(bars[0], bar) for bar in bars)
-    highest = [np.flatnonzero((frame[20:150, 90:140] < 250).any(axis=(1, 2)))[0] for frame in frames]
+def test_frames_share_colours_and_camera(results: ResultsSubject, shown: list[list]) -> None:
+    frames = list(build_frames(results, results.first_case, Look("displacement", "z", warp=0.0), SIZE))
+    assert len(frames) == 8
+    [scale] = {content.colouring.scale for [content] in shown}
+    assert scale.limits[1] >= max(np.abs(content.colouring.values).max() for [content] in shown)
+    # The part grows before a camera that stands still.
+    highest = [np.flatnonzero((frame[25:140] < 250).any(axis=(1, 2)))[0] for frame in frames]
     assert highest[0] > highest[2] > highest[4] == highest[6]
 
 
-def test_a_gif_runs_through_the_steps_and_rests_on_the_last(states: list[BuildState], tmp_path: Path) -> None:
+def test_colours_and_deformation_are_those_of_the_largest_step(shown: list[list]) -> None:
+    assert len(list(build_frames(Blocks(), "first", LOOK, SIZE))) == 2
+    limits = {content.colouring.scale.limits for [content] in shown}
+    assert limits == {(-0.08, 0.08)}
+    assert {content.note for [content] in shown} == {"deformation \N{MULTIPLICATION SIGN} 10"}
+
+
+def test_truth_prediction_and_error_move_together(shown: list[list]) -> None:
+    list(build_frames(Blocks(), "first", Look("displacement", "z", compare=True), (480, 180)))
+    assert [[content.caption for content in contents] for contents in shown] == 2 * [
+        ["truth", "prediction", "prediction \N{MINUS SIGN} truth"]
+    ]
+    scales = [[content.colouring.scale.limits for content in contents] for contents in shown]
+    assert scales == 2 * [[(-0.08, 0.08), (-0.08, 0.08), (-0.04, 0.04)]]
+
+
+def test_progress_is_shown_unless_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    list(build_frames(Blocks(), "first", LOOK, SIZE))
+    assert capsys.readouterr().err == ""
+    list(build_frames(Blocks(), "first", LOOK, SIZE, quiet=False))
+    told = capsys.readouterr().err
+    assert "reading: 100%" in told
+    assert "drawing: 100%" in told
+
+
+def test_a_gif_runs_through_the_steps_and_rests_on_the_last(tmp_path: Path) -> None:
     path = tmp_path / "new" / "build.gif"
-    animate_build(states, FIELD, path, size=SIZE, frames_per_second=5.0)
+    animate_build(Blocks(), "first", LOOK, path, size=SIZE, frames_per_second=5.0)
     picture = Image.open(path)
     durations = []
     for frame in range(picture.n_frames):
         picture.seek(frame)
         durations.append(picture.info["duration"])
     assert picture.size == SIZE
-    assert durations == [200.0] * 7 + [1000.0 * LAST_FRAME_SECONDS]
+    assert durations == [200.0, 1000.0 * LAST_FRAME_SECONDS]
     assert [file.name for file in path.parent.iterdir()] == ["build.gif"]
 
 
-def test_an_mp4_is_one(states: list[BuildState], tmp_path: Path) -> None:
+def test_an_mp4_is_one_and_a_comparison_is_wide(tmp_path: Path) -> None:
     imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
     path = tmp_path / "build.mp4"
-    animate_build(states[:3], FIELD, path, size=SIZE)
+    animate_build(Blocks(), "first", Look("displacement", "z", compare=True), path)
     frames, _ = imageio_ffmpeg.count_frames_and_secs(path)
-    assert frames == 2 + 4 * LAST_FRAME_SECONDS
+    assert frames == 1 + 4 * LAST_FRAME_SECONDS
+    assert next(imageio_ffmpeg.read_frames(path))["size"] == COMPARISON_SIZE
 
 
 @pytest.mark.parametrize(
@@ -100,16 +104,22 @@ def test_an_mp4_is_one(states: list[BuildState], tmp_path: Path) -> None:
     [("build.avi", SIZE, r"ends in \.gif or \.mp4"), ("build.mp4", (241, 180), "even width and height")],
 )
 def test_what_cannot_be_written_is_refused(
-    states: list[BuildState], tmp_path: Path, name: str, size: tuple[int, int], reason: str
+    tmp_path: Path, name: str, size: tuple[int, int], reason: str
 ) -> None:
     with pytest.raises(RenderingError, match=reason):
-        animate_build(states[:2], FIELD, tmp_path / name, size=size)
+        animate_build(Blocks(), "first", LOOK, tmp_path / name, size=size)
     assert not any(tmp_path.iterdir())
 
 
-def test_a_missing_encoder_is_named(
-    states: list[BuildState], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+def test_a_missing_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(animation.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RenderingError, match="needs imageio-ffmpeg"):
-        animate_build(states[:2], FIELD, tmp_path / "build.mp4", size=SIZE)
+        animate_build(Blocks(), "first", LOOK, tmp_path / "build.mp4", size=SIZE)
+
+
+def test_what_has_no_steps_does_not_move(skin: pv.PolyData, tmp_path: Path) -> None:
+    skin.save(tmp_path / "part.vtp")
+    subject = FileSubject(tmp_path / "part.vtp")
+    with pytest.raises(SubjectError, match=r"part.vtp has no steps to animate"):
+        animate_build(subject, "part.vtp", LOOK, tmp_path / "build.gif")
+    assert not (tmp_path / "build.gif").exists()

@@ -9,22 +9,22 @@ import pytest
 
 from viz.animation import build_frames
 from viz.arrows import arrows_scene
-from viz.colors import field_scale
 from viz.compare import comparison_scene
+from viz.contents import Look
 from viz.cuts import Clip, ClipBox, Slice, Threshold, across
 from viz.deviation import Shape, deviation_scene
 from viz.gallery import gallery_scene
 from viz.scenes import field_scene, surface_scene
-from viz.steps import build_states
+from viz.subjects import ResultsSubject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pyvista as pv
     from numpy.typing import NDArray
 
     from lpbf_dataset import Case
-    from lpbf_dataset.sources.netfabb import NetfabbCase
 
     Picture = NDArray[np.uint8]
     Compare = Callable[[Picture, str], None]
@@ -89,10 +89,9 @@ def test_gallery(step2_case: Case, tilted_bar: Case, common_range: bool, looks_l
     looks_like(image, f"gallery_{'common' if common_range else 'own'}")
 
 
-def test_frame_of_the_build(step2_run: NetfabbCase, looks_like: Compare) -> None:
-    states = list(build_states(step2_run, ("displacement",)))
-    scale = field_scale(FIELD, *(state.case.scalar(FIELD) for state in states))
-    frames = list(build_frames(states, FIELD, scale, size=SIZE))
+def test_frame_of_the_build(step2: Path, looks_like: Compare) -> None:
+    subject = ResultsSubject(step2, plate=False)
+    frames = list(build_frames(subject, subject.first_case, Look("displacement", "z"), SIZE))
     looks_like(frames[2], "build")
 
 

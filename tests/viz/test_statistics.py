@@ -6,10 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lpbf_dataset import Case
-from lpbf_dataset.steps import CaseStep
-from viz.checks import SceneError
-from viz.statistics import DENSITY_FROM, build_figure, dataset_figure, error_figure, family
+from viz.statistics import DENSITY_FROM, dataset_figure, error_figure, family
 
 
 def written(figure):
@@ -40,56 +37,6 @@ def test_truth_and_prediction_have_one_scale():
     truth = np.array([0.0, 1.0])
     scatter = error_figure(truth, 3 * truth, "displacement_z").axes[0]
     assert scatter.get_xlim() == scatter.get_ylim() == pytest.approx((-0.09, 3.09))
-
-
-def step(index, kind, height, distortion, clearance=None):
-    """Return a step of two nodes, of which one moves."""
-    variables = {"displacement": np.array([[0, 0, 0], [0, 0.6, 0.8]], np.float32) * np.float32(distortion)}
-    if clearance is not None:
-        variables["recoater_clearance"] = np.array([100.0, clearance], np.float32)
-    return CaseStep(
-        "bar",
-        "bar",
-        "synthetic",
-        {} if kind == "lost" else variables,
-        index=index,
-        kind="deposited" if kind == "lost" else kind,
-        time=float(index),
-        height=height,
-        group=1,
-        fault="lost" if kind == "lost" else "",
-    )
-
-
-def test_distortion_over_the_build():
-    steps = [
-        step(0, "deposited", 2.0, 0.1, 70.0),
-        step(1, "dwelt", 2.0, 0.2, 60.0),
-        step(2, "lost", np.nan, 0.0),
-        step(3, "deposited", 4.0, 0.3, 50.0),
-        step(4, "removed", 4.0, 0.5, 100.0),
-    ]
-    figure = build_figure(Case("bar", "bar", "synthetic", {}, split="test", steps=steps))
-    assert {
-        "build height [mm]",
-        "largest distortion [mm]",
-        "smallest recoater clearance [%]",
-        "case bar (test split), 1 of 5 steps missing",
-    } <= set(written(figure))
-    for axes, expected in zip(figure.axes, ([(2, 0.1), (4, 0.3)], [(2, 70), (4, 50)]), strict=True):
-        lines = {line.get_label(): line.get_xydata() for line in axes.lines}
-        assert set(lines) == {"deposited", "dwelt", "removed"}
-        np.testing.assert_allclose(lines["deposited"], expected, rtol=1e-6)
-
-
-def test_a_build_needs_steps_with_numbers():
-    without = Case("bar", "bar", "synthetic", {})
-    with pytest.raises(SceneError, match=r"case bar holds its final state alone.*lpbf-build --steps all"):
-        build_figure(without)
-    figure = build_figure(Case("bar", "bar", "synthetic", {}, steps=[step(0, "removed", 2.0, 0.1)]))
-    assert len(figure.axes) == 1
-    with pytest.raises(SceneError, match="not finite"):
-        build_figure(Case("bar", "bar", "synthetic", {}, steps=[step(0, "removed", 2.0, np.nan)]))
 
 
 @pytest.fixture

@@ -26,6 +26,9 @@ NO_COMPONENT = ""
 
 DISPLACEMENT = "displacement"
 
+FINAL = "final"
+"""Label of the only step of a case of which no others are known, and of the state that is left in the end."""
+
 
 class SubjectError(ValueError):
     """What was asked for cannot be looked at: one line that names it and says why."""
@@ -78,6 +81,8 @@ class Part:
         By the names of the fields.
     predict : callable, optional
         Computes predicted scalars, (n,) each, by their scalar names.
+    step : str, optional
+        Which step of its build it is, in words, where the title does not say so.
     """
 
     title: str
@@ -85,7 +90,13 @@ class Part:
     fields: tuple[Field, ...]
     values: Mapping[str, NDArray[np.generic]]
     predict: Callable[[], Prediction] | None = None
+    step: str = ""
     _predicted: dict[str, NDArray[np.floating]] = field(default_factory=dict, init=False)
+
+    @property
+    def full_title(self) -> str:
+        """Case and step."""
+        return f"{self.title}, {self.step}" if self.step else self.title
 
     @property
     def node_count(self) -> int:
@@ -111,7 +122,7 @@ class Part:
             if candidate.name == name:
                 return candidate
         known = ", ".join(candidate.name for candidate in self.fields) or "none"
-        raise SubjectError(f"{self.title} has no field {name!r}; it has {known}")
+        raise SubjectError(f"{self.full_title} has no field {name!r}; it has {known}")
 
     def scalar(self, name: str, component: str) -> NDArray[np.float32]:
         """One number per node, (n,) float32: a scalar, a component, or a magnitude.
@@ -125,7 +136,7 @@ class Part:
         values = self.values[name].astype(np.float32, copy=False)
         if component:
             if component not in described.components:
-                raise SubjectError(f"field {name!r} of {self.title} has no component {component!r}")
+                raise SubjectError(f"field {name!r} of {self.full_title} has no component {component!r}")
             return values[:, described.components.index(component)]
         return values if values.ndim == 1 else np.linalg.norm(values, axis=1)
 
@@ -162,6 +173,9 @@ class Subject(Protocol):
 
     def load(self, case_name: str, step: int) -> Part:
         """Load a case at a step, counted from 0; raises `SubjectError`."""
+
+    def build(self, case_name: str) -> Case:
+        """Return a case with `lpbf_dataset.Case.steps`, as far as they are known; raises `SubjectError`."""
 
 
 def known_field(name: str) -> Field:

@@ -16,13 +16,15 @@ from lpbf_dataset.schema import VARIABLES, component_names
 from lpbf_dataset.sources.base import CaseError
 from lpbf_dataset.sources.stl import parse_stl
 from viz.annotations import field_units
-from viz.subjects.base import DISPLACEMENT, Field, Part, SubjectError
+from viz.subjects.base import DISPLACEMENT, FINAL, Field, Part, SubjectError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from os import PathLike
 
     from numpy.typing import NDArray
+
+    from lpbf_dataset import Case
 
 MESH_SUFFIXES = (".vtu", ".vtk", ".vtkhdf", ".vtp", ".pvd")
 SERIES_SUFFIXES = (".pvd", ".vtkhdf")
@@ -82,7 +84,7 @@ class FileSubject:
     def step_labels(self, case_name: str) -> Sequence[str]:  # noqa: ARG002  (of the protocol)
         """Return the times of a series."""
         if len(self._times) == 1:
-            return ("final",)
+            return (FINAL,)
         return [f"step {number}, time {time:g}" for number, time in enumerate(self._times)]
 
     def load(self, case_name: str, step: int) -> Part:
@@ -102,6 +104,10 @@ class FileSubject:
         bare = mesh.copy(deep=False)
         bare.clear_data()
         return Part(title, bare, fields, {name: np.asarray(array) for name, array in values.items()})
+
+    def build(self, case_name: str) -> Case:
+        """Refuse: what happened in a build is not told by a file."""
+        raise SubjectError(f"{case_name} is a file, which tells no kinds and layer groups of its steps")
 
     def _read(self, step: int) -> pv.UnstructuredGrid | pv.PolyData:
         with _reporting(self.path):

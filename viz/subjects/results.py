@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lpbf_dataset.case import Case
 from lpbf_dataset.sources.base import CaseError
 from lpbf_dataset.sources.netfabb import NetfabbSource
+from lpbf_dataset.sources.steps import part_at_step
+from lpbf_dataset.steps import HistoryInMemory, Steps
 from viz.subjects.base import Part, SubjectError, known_field
 from viz.warp import hexahedra
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from os import PathLike
 
     from lpbf_dataset.sources.base import RawCase, Step
@@ -25,6 +30,8 @@ class ResultsSubject:
     ----------
     path : path
         Folder or archive.
+    plate : bool, optional
+        Whether the build plate is seen until the part comes off it.
 
     Raises
     ------
@@ -34,7 +41,8 @@ class ResultsSubject:
 
     predicted: tuple[str, ...] = ()
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], *, plate: bool = True) -> None:
+        self.plate = plate
         self.name = str(path)
         self._cases: dict[str, RawCase] = {case.case_id: case for case in NetfabbSource(Path(path)).cases()}
         # The fields of all steps of one case are some 100 MB.
@@ -57,6 +65,8 @@ class ResultsSubject:
     def load(self, case_name: str, step: int) -> Part:
         """Read a case at a step."""
         chosen = self._steps(case_name)[step]
+        if not self.plate:
+            chosen = part_at_step(chosen)
         return Part(
             f"case {case_name} ({self.step_labels(case_name)[step]})",
             hexahedra(chosen),
@@ -64,9 +74,27 @@ class ResultsSubject:
             chosen.fields,
         )
 
+    def build(self, case_name: str) -> Case:
+        """Read a case with its steps, without the plate."""
+        # Importing the pipeline of builds takes a second.
+        from lpbf_dataset.build.history import lay_out_history
+
+        with self._reporting(case_name):
+            raw = self._cases[case_name]
+            fields = raw.field_names()
+            table, variables = lay_out_history(raw.history(fields), fields)
+        case = Case(raw.case_id, raw.design_id, raw.source, {})
+        return replace(case, steps=Steps(case, HistoryInMemory(table, variables)))
+
     def _read_steps(self, case_name: str) -> Sequence[Step]:
-        try:
+        with self._reporting(case_name):
             return self._cases[case_name].steps()
+
+    @contextmanager
+    def _reporting(self, case_name: str) -> Iterator[None]:
+        """Turn what the results lack into a `SubjectError`."""
+        try:
+            yield
         except KeyError:
             raise SubjectError(f"{self.name} has no case {case_name!r}") from None
         except CaseError as error:

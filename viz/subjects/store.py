@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from lpbf_dataset import StoreError
 from lpbf_dataset.schema import SPLITS
-from viz.steps import step_title
-from viz.subjects.base import SubjectError, part_of_case
+from viz.steps import step_labels
+from viz.subjects.base import FINAL, SubjectError, part_of_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from lpbf_dataset import Case, Dataset
     from viz.subjects.base import Part, Prediction
 
-_NOT_DRAWN = ("edges",)
-
-FINAL = "final"
-"""Label of the state that is left in the end."""
+NOT_DRAWN = ("edges",)
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,7 @@ class StoreSubject:
         """The first; of a model, the first that it has seen least of."""
         if self.predict is None:
             return self.cases.case_ids[0]
-        views = (self.cases.split(split) for split in reversed(SPLITS))
-        return next((view for view in views if len(view)), self.cases).case_ids[0]
+        return next(least_seen_first(self.cases))
 
     def step_labels(self, case_name: str) -> Sequence[str]:
         """Return what the steps of the build are called, where the store holds them, and the final state.
@@ -72,45 +68,47 @@ class StoreSubject:
         A step that could not be read is left out, and the next one says so.  A model predicts the final
         state alone.
         """
-        with self._reporting(case_name):
+        with reporting(self.name, case_name):
             return [*(label for _, label in self._steps_before_last(case_name)), FINAL]
 
     def load(self, case_name: str, step: int) -> Part:
         """Read a case at a step; the last is its final state, with what else is known of its nodes."""
-        with self._reporting(case_name):
+        with reporting(self.name, case_name):
             earlier = list(self._steps_before_last(case_name))
             if step < len(earlier):
                 index, label = earlier[step]
                 state = self.cases.read(case_name, ()).steps[index]
-                part = part_of_case(state)
-                return replace(part, title=f"{part.title}, {label}")
+                return replace(part_of_case(state), step=label)
             # A model may need the edges.
-            variables = [name for name in self.cases.variables if self.predict or name not in _NOT_DRAWN]
+            variables = [name for name in self.cases.variables if self.predict or name not in NOT_DRAWN]
             case = self.cases.read(case_name, variables)
         predict = self.predict
         return part_of_case(case, None if predict is None else lambda: predict(case))
 
+    def build(self, case_name: str) -> Case:
+        """Return a case with its steps, where the store holds them."""
+        with reporting(self.name, case_name):
+            return self.cases.read(case_name, ())
+
     def _steps_before_last(self, case_name: str) -> Iterator[tuple[int, str]]:
         """Position in the history, and label, of each step that is there but the last, which is final."""
-        if self.predict is not None or not self.cases.has_history:
-            return
-        table = self.cases.step_table(case_name)
-        groups, missing = int(table.group.max(initial=0)), 0
-        for index, kind in enumerate(table.kinds[:-1]):
-            if table.is_missing[index]:
-                missing += 1
-                continue
-            title = step_title(kind, int(table.group[index]), groups)
-            note = f" (missing before it: {missing})" if missing else ""
-            yield index, f"{title}, z = {table.height[index]:.4g} mm{note}"
-            missing = 0
+        if self.predict is None and self.cases.has_history:
+            table = self.cases.step_table(case_name)
+            yield from step_labels(table, range(len(table) - 1))
 
-    @contextmanager
-    def _reporting(self, case_name: str) -> Iterator[None]:
-        """Turn what the store complains about into a `SubjectError`."""
-        try:
-            yield
-        except KeyError:
-            raise SubjectError(f"{self.name} has no case {case_name!r}") from None
-        except StoreError as error:
-            raise SubjectError(str(error)) from error
+
+def least_seen_first(cases: Dataset) -> Iterator[str]:
+    """Yield the ids of all cases, those first that a model has seen least of; those of no split last."""
+    views = [cases.split(split) for split in reversed(SPLITS)]
+    yield from dict.fromkeys(case_id for view in (*views, cases) for case_id in view.case_ids)
+
+
+@contextmanager
+def reporting(subject_name: str, case_name: str) -> Iterator[None]:
+    """Turn what a store complains about when it reads a case into a `SubjectError`."""
+    try:
+        yield
+    except KeyError:
+        raise SubjectError(f"{subject_name} has no case {case_name!r}") from None
+    except StoreError as error:
+        raise SubjectError(str(error)) from error

@@ -153,7 +153,9 @@ def _case_controls(app: WebViewer) -> None:
         )
     with html.Div(v_if="steps.length > 1"):
         _label("Step", "{{ steps[step] }}")
-        v3.VSlider(v_model=("step",), min=0, max=("steps.length - 1",), step=1, id="step", **_SLIDER)
+        v3.VSlider(
+            v_model=("step",), min=0, max=("steps.length - 1",), step=1, id="step", classes="step", **_SLIDER
+        )
 
 
 def _field_controls() -> None:

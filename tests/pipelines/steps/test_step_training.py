@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 import lpbf_dataset as lpbf
-from pipelines import evaluate, train
+from pipelines import evaluate, train, view
 from pipelines.runs.run import Run, RunError
 from pipelines.steps.transitions import StepReader
 from pipelines.training.module import Surrogate
+from pipelines.view_subjects import open_subject
 
 TINY = ("--model.channels=8", "--model.num_blocks=1", "--model.num_heads=2", "--model.num_latents=4")
 TARGETS = ("--targets", "displacement_z", "von_mises_stress")
@@ -85,8 +86,20 @@ def test_a_true_state_is_what_teachers_give(trained, case):
     assert not np.array_equal(trained.predict_step(second, first, truth + 1), forced)
 
 
+def test_a_run_is_looked_at_step_by_step(trained, case, tmp_path):
+    picture, plot = tmp_path / "step.png", tmp_path / "build.png"
+    files = ("--screenshot", str(picture), "--plot", str(plot), "--size=300x200", "-q")
+    assert view.run([str(trained.path), "--step=2", *files]) == 0
+    assert picture.is_file()
+    assert plot.is_file()
+    subject = open_subject(str(trained.path))
+    assert len(subject.step_labels("x1")) == 5
+    for (_, expected), (_, seen) in zip(trained.roll_out(case), subject.predictions("x1"), strict=True):
+        np.testing.assert_array_equal(np.column_stack([seen[name] for name in trained.targets]), expected)
+
+
 def test_there_is_no_final_state_to_predict(trained, case):
-    with pytest.raises(RunError, match="roll_out"):
+    with pytest.raises(RunError, match=r"call Run\.roll_out"):
         trained.predict(case)
 
 

@@ -47,7 +47,7 @@ def test_steps_are_named_and_the_last_is_the_final_state(subject: StoreSubject) 
 def test_a_step_is_what_is_built_by_then(subject: StoreSubject, dataset: lpbf.Dataset) -> None:
     part = subject.load("t", 2)
     step = dataset["t"].steps[2]
-    assert part.title == "case t (train split), layer group 2 of 2, deposited, z = 2 mm"
+    assert part.full_title == "case t (train split), layer group 2 of 2, deposited, z = 2 mm"
     np.testing.assert_array_equal(part.mesh.points, step.points)
     np.testing.assert_array_equal(part.displacement, step.displacement)
     assert [field.name for field in part.fields] == list(dataset.history_fields)
@@ -57,7 +57,7 @@ def test_the_final_state_has_what_else_is_known_of_its_nodes(
     subject: StoreSubject, dataset: lpbf.Dataset
 ) -> None:
     part = subject.load("t", 5)
-    assert part.title == "case t (train split)"
+    assert part.full_title == "case t (train split)"
     assert "sdf" in part.values
     np.testing.assert_array_equal(part.displacement, dataset["t"].displacement)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from tests.builds import GrowingBar, write_builds
 from tests.viz.blocks import Blocks
 from tests.viz.web.pages import (
     coloured,
@@ -51,11 +52,28 @@ serve(Viewer(Blocks(), LiveScene((800, 600))), port=0)
 """
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Return where a viewer is served by a process of its own."""
+STEP_SERVER = """
+import sys
+from viz.rendering import prepare_offscreen
+prepare_offscreen()
+from lpbf_dataset import open_dataset
+from viz.contents import Look
+from viz.live import LiveScene
+from viz.subjects import BuildSubject
+from viz.viewer import Viewer
+from viz.web import serve
+known = lambda table: range(len(table) - 1)
+half = lambda case: ({"displacement_z": 0.5 * step.scalar("displacement_z")} for step in case.steps[:-1])
+subject = BuildSubject("a run", open_dataset(sys.argv[1]), ("displacement_z",), known, half)
+serve(Viewer(subject, LiveScene((800, 600)), look=Look(compare=True)), port=0)
+"""
+
+
+@contextmanager
+def served(*command: str) -> Iterator[str]:
+    """Give the address that a process of its own serves a viewer at."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER],
+        [sys.executable, "-c", *command],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -68,6 +86,13 @@ def address() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Return where blocks are served."""
+    with served(SERVER) as where:
+        yield where
 
 
 @pytest.fixture
@@ -136,6 +161,26 @@ def test_comparison_cut_and_edges(browser: Chrome, view: WebElement) -> None:
     find(browser, "#edges").click()
     wait_for_change(browser, view, cut)
     assert complaints(browser) == []
+
+
+def test_the_slider_goes_through_the_steps_of_a_prediction(browser: Chrome, tmp_path: Path) -> None:
+    store = write_builds(tmp_path / "builds.zarr", GrowingBar("x", layers=2))
+    with served(STEP_SERVER, str(store)) as where:
+        browser.get(where)
+        view = find(browser, "main")
+        last = wait_until_still(browser, view)
+        third = last.shape[1] // 3
+        assert all(coloured(last[:, i * third : (i + 1) * third]) > 0.01 for i in range(3))
+        body = browser.find_element(By.TAG_NAME, "body")
+        assert "cooled down on the plate, z = 2 mm" in body.text
+        find(browser, ".step .v-slider-thumb").send_keys(Keys.HOME)
+        wait(browser, lambda: "layer group 1 of 2, deposited, z = 1 mm" in body.text)
+        first = wait_for_change(browser, view, last)
+        find(browser, ".step .v-slider-thumb").send_keys(Keys.RIGHT)
+        wait(browser, lambda: "layer group 1 of 2, dwelt, z = 1 mm" in body.text)
+        wait_for_change(browser, view, first)
+        assert complaints(browser) == []
+        browser.get("about:blank")
 
 
 def test_a_click_reads_a_node_and_a_drag_turns_the_part(browser: Chrome, view: WebElement) -> None:
