@@ -137,6 +137,7 @@ def build(_: str, run: str) -> Image.Image:
     figure = Figure(figsize=(12, 7), layout="constrained")
     panels = figure.subplots(3, STRIP_STEPS)
     with closing(LiveScene(STRIP_SIZE)) as scene:
+        scene.plotter.renderers[0].hide_axes()
         for column, step in enumerate(np.linspace(0, len(labels) - 1, STRIP_STEPS).round().astype(int)):
             part = subject.load(case_id, step)
             scene.show(part, replace(look, warp=common.factor), keep_camera=True, scales=common.scales)

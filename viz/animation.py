@@ -151,7 +151,7 @@ def common_view(parts: Iterable[Part], look: Look) -> CommonView:
         truth, *others = panel_contents(part, replace(look, warp=1.0))
         place = np.asarray(part.mesh.points, np.float32)
         places.append(place)
-        moves.append(truth.points - place)
+        moves.append(np.zeros_like(place) if part.displacement is None else part.displacement)
         predicted_moves += [content.points - place for content in others[:1]]
         colourings = [content.colouring for content in (truth, *others) if content.colouring]
         values += [colouring.values for colouring in colourings[:2]]

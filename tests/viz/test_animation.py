@@ -48,7 +48,7 @@ def test_frames_share_colours_and_camera(results: ResultsSubject, shown: list[li
     [scale] = {content.colouring.scale for [content] in shown}
     assert scale.limits[1] >= max(np.abs(content.colouring.values).max() for [content] in shown)
     # The part grows before a camera that stands still.
-    highest = [np.flatnonzero((frame[25:140] < 250).any(axis=(1, 2)))[0] for frame in frames]
+    highest = [np.flatnonzero((frame[15:140] < 250).any(axis=(1, 2)))[0] for frame in frames]
     assert highest[0] > highest[2] > highest[4] == highest[6]
 
 
