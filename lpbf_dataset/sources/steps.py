@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpbf_dataset.case import Case
 from lpbf_dataset.schema import VARIABLES
 from lpbf_dataset.sources.base import CaseError, DamagedStep, FailureReason, Step
 from lpbf_dataset.steps import CaseStep
@@ -39,26 +38,6 @@ def part_or_damage(step: Step | DamagedStep) -> Step | DamagedStep:
         error = CaseError(FailureReason.MALFORMED_FILE, f"result {step.number} has no cell above the plate")
         return DamagedStep(step.number, step.kind, step.time, error)
     return part
-
-
-def case_at_step(raw: RawCase, step: Step) -> Case:
-    """Return what is built by a step, without the plate.
-
-    Parameters
-    ----------
-    raw : RawCase
-        The simulation.
-    step : Step
-        One of its steps.
-
-    Returns
-    -------
-    Case
-        With points, cells and the fields of the step.
-    """
-    part = part_at_step(step)
-    variables = {"points": part.points, "cells": part.cells, **part.fields}
-    return Case(raw.case_id, raw.design_id, raw.source, variables)
 
 
 def case_steps(raw: RawCase) -> Iterator[CaseStep]:
