@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING
 from lpbf_dataset.case import Case
 from lpbf_dataset.sources.base import CaseError
 from lpbf_dataset.sources.netfabb import NetfabbSource
-from lpbf_dataset.sources.steps import part_at_step
-from lpbf_dataset.steps import HistoryInMemory, Steps
+from lpbf_dataset.sources.steps import case_steps, part_at_step
 from viz.subjects.base import Part, SubjectError, known_field
 from viz.warp import hexahedra
 
@@ -76,15 +74,9 @@ class ResultsSubject:
 
     def build(self, case_name: str) -> Case:
         """Read a case with its steps, without the plate."""
-        # Importing the pipeline of builds takes a second.
-        from lpbf_dataset.build.history import lay_out_history
-
         with self._reporting(case_name):
             raw = self._cases[case_name]
-            fields = raw.field_names()
-            table, variables = lay_out_history(raw.history(fields), fields)
-        case = Case(raw.case_id, raw.design_id, raw.source, {})
-        return replace(case, steps=Steps(case, HistoryInMemory(table, variables)))
+            return Case(raw.case_id, raw.design_id, raw.source, {}, steps=tuple(case_steps(raw)))
 
     def _read_steps(self, case_name: str) -> Sequence[Step]:
         with self._reporting(case_name):
