@@ -73,8 +73,8 @@ class Histories:
             return ""
         return (
             f"Their fields (history_displacement and so on) are {describe_rounding(self.bits)}; their "
-            "attributes say so by the CF conventions 1.12, section 8.4. Meshes and final states are stored as "
-            "they were computed."
+            "attributes say so by the CF conventions 1.12, section 8.4. Meshes and final states are stored "
+            "as they were computed."
         )
 
     def __str__(self) -> str:
