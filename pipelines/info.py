@@ -34,12 +34,14 @@ def describe(store: Dataset) -> Iterator[str]:
     yield f"cite: {attributes['citation']}"
 
     yield ""
-    yield f"{'variable':<32}{'dims':<14}{'dtype':<9}{'unit':<9}meaning"
     of_history = history_variables(store.history_fields) if store.has_history else ()
-    for name in (*store.variables, *of_history):
+    names = (*store.variables, *of_history)
+    width = max(32, 2 + max(map(len, names)))
+    yield f"{'variable':<{width}}{'dims':<14}{'dtype':<9}{'unit':<9}meaning"
+    for name in names:
         variable = STORED_VARIABLES[name]
         dims = " x ".join([variable.dim, *map(str, variable.row_shape)])
-        yield f"{name:<32}{dims:<14}{variable.dtype:<9}{variable.units:<9}{variable.long_name}"
+        yield f"{name:<{width}}{dims:<14}{variable.dtype:<9}{variable.units:<9}{variable.long_name}"
 
     yield ""
     yield f"{'statistic':<24}{'unit':<7}{'min':>12}{'mean':>12}{'max':>12}"
