@@ -100,12 +100,12 @@ def build_figure(
         for position, prediction in predictions
     ]
     panels = 2 if clearances else 1
-    figure = Figure(figsize=(5 * panels + 1.5, 4.7), layout="constrained")
+    figure = Figure(figsize=(5 * panels + 2.5, 4.7), layout="constrained")
     distortion, *others = figure.subplots(1, panels, squeeze=False, sharex=True).flat
     _draw_largest(distortion, field, list(true.values()), predicted)
     for axes in others:
         _draw_clearances(axes, list(clearances.values()))
-    figure.legend(loc="outside lower center", ncols=4)
+    figure.legend(loc="outside lower center", ncols=4, fontsize="small", columnspacing=1.5)
     missing = len(case.steps) - len(true)
     note = f", {missing} of {len(case.steps)} steps missing" if missing else ""
     figure.suptitle(f"{case_label(case)}{note}")

@@ -420,7 +420,7 @@ def test_a_build_is_filmed_and_plotted(
     assert view_code(builds, "--film", film, "--plot", plot, *SMALL) == 0
     moving = Image.open(film)
     assert (moving.size, moving.n_frames) == ((320, 240), 6)
-    assert Image.open(plot).size == (780, 564)
+    assert Image.open(plot).size == (900, 564)
     told = capsys.readouterr()
     assert told.out == f"wrote {film}\nwrote {plot}\n"
     assert "drawing: 100%" in told.err
