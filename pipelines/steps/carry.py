@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from lpbf_dataset import Case
 
+_MULTIPLIERS = np.array([0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+"""Odd numbers without pattern that make a key of the bits of a position: primes 1 to 3 of xxHash64."""
+
 
 class Carry(NamedTuple):
     """A linear map of fields from the m nodes of one mesh to the n of another; `carry` makes one.
@@ -32,7 +35,12 @@ class Carry(NamedTuple):
 
     def __call__(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
         """Bring a field (m, ...) over, (n, ...) float32."""
-        return np.einsum("nk,nk...->n...", self.weights, values[self.nodes].astype(np.float32))
+        result: NDArray[np.float32] = values[self.nodes[:, 0]].astype(np.float32)
+        mixed = self.weights[:, 0] != 1
+        if mixed.any():
+            corners = values[self.nodes[mixed]].astype(np.float32)
+            result[mixed] = np.einsum("nk,nk...->n...", self.weights[mixed], corners)
+        return result
 
 
 def carry(before: Case, after: Case) -> Carry:
@@ -44,20 +52,50 @@ def carry(before: Case, after: Case) -> Carry:
 
     Parameters
     ----------
-    before, after : Case
-        With points and cells in the same place.
+    before : Case
+        With points and cells.
+    after : Case
+        With points, in the same place.
     """
-    if np.array_equal(before.points, after.points) and np.array_equal(before.cells, after.cells):
+    if np.array_equal(before.points, after.points):
         return _copied(np.arange(len(after.points)))
-    below = after.points.astype(np.float64)
+    below = after.points.copy()
     below[:, 2] = np.minimum(below[:, 2], before.points[:, 2].max())
-    cell, local = CellLocator(before.points, before.cells).locate(below)
+    same = _same_node(before.points, below)
+    carried = _copied(same)
+    if (others := same < 0).any():
+        carried.nodes[others], carried.weights[others] = _interpolated(before, below[others])
+    return carried
+
+
+def _same_node(points: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Find the node of `points` right at each target, (targets,) int64; -1 where there is none.
+
+    Steps share most of their nodes, and looking these up takes a twentieth of the time of finding cells.
+    """
+    keys, wanted = _key(points), _key(targets)
+    order = np.argsort(keys, kind="stable")
+    place = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
+    found = order[place]
+    return np.where((points[found] == targets).all(axis=1), found, -1)
+
+
+def _key(points: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return equal numbers for equal positions, and hardly ever for others."""
+    # Adding 0 turns -0 into 0, which equals it but in the bits.
+    bits = (points + np.float32(0)).view(np.uint32).astype(np.uint64)
+    return bits @ _MULTIPLIERS
+
+
+def _interpolated(before: Case, targets: NDArray[np.float32]) -> Carry:
+    """Take the trilinear value in the cell around each target, or that of the nearest node outside."""
+    cell, local = CellLocator(before.points, before.cells).locate(targets)
     nodes = before.cells[cell].astype(np.int32)
     at_end = np.where(HEXAHEDRON_CORNERS == 1, local[:, None], 1 - local[:, None])
     weights = at_end.prod(axis=2).astype(np.float32)
     outside = cell < 0
     if outside.any():
-        nodes[outside], weights[outside] = _copied(cKDTree(before.points).query(below[outside])[1])
+        nodes[outside], weights[outside] = _copied(cKDTree(before.points).query(targets[outside])[1])
     return Carry(nodes, weights)
 
 

@@ -106,7 +106,7 @@ class StepSamples(SizedSamples):
             nodes = len(sample.inputs)
             return Earlier(sample, Carry(np.zeros((nodes, 8), np.int32), np.zeros((nodes, 8), np.float32)))
         case = self._cases.read(transition.case, self._reader.variables)
-        before, step = self._reader.steps(case, [transition.before, transition.step])
+        before, step = (self._reader.state(case, index) for index in (transition.before, transition.step))
         # Transitions of a case follow one another.
         return Earlier(self._sample(position - 1, key, 0), carry(before, step))
 
@@ -114,9 +114,10 @@ class StepSamples(SizedSamples):
         """Return a step, varied as drawn."""
         transition = self.transitions[position]
         case = self._cases.read(transition.case, self._reader.variables)
-        wanted = [index for index in (transition.before, transition.step) if index is not None]
-        *earlier, step = self._reader.steps(case, wanted if self._task.sees_state else wanted[-1:])
-        before = earlier[0] if earlier else None
+        (step,) = self._reader.steps(case, [transition.step])
+        before = None
+        if self._task.sees_state and transition.before is not None:
+            before = self._reader.state(case, transition.before)
         # Coarser graphs are kept for the mesh as it is stored.
         mesh = self._description.mesh_view.of_case(step, self._levels_folder)
         known = carried(before, step) if self._task.sees_state else None

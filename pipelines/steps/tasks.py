@@ -10,7 +10,7 @@ import numpy as np
 from lpbf_dataset.schema import STEP_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -95,6 +95,11 @@ class StepTask:
         known = np.concatenate([condition, np.array(STEP_KINDS) == step.kind])
         columns.append(np.broadcast_to(known, (step.node_count, len(known))))
         return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def steps_on_plate(kinds: Sequence[str]) -> int:
+    """Count the steps before the part comes off the plate."""
+    return next((step for step, kind in enumerate(kinds) if kind in RELEASED), len(kinds))
 
 
 def task_channels(kind: Literal["next-step", "any-step"], targets: int) -> int:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from lpbf_dataset.mesh import Interpolator
 from lpbf_dataset.schema import FEATURE_VARIABLES, resolve_scalar
+from lpbf_dataset.simulation.materials import REFERENCE_TEMPERATURE
 from lpbf_dataset.steps import Steps
 from pipelines.steps.carry import carry
-from pipelines.steps.tasks import RELEASED
+from pipelines.steps.tasks import steps_on_plate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from lpbf_dataset import Case
     from lpbf_dataset.step_table import StepTable
@@ -46,11 +46,8 @@ class Transition(NamedTuple):
 
 def known_steps(table: StepTable, *, across_removal: bool) -> list[int]:
     """Positions of the steps that are there, up to the removal of the plate unless that is asked for."""
-    return [
-        step
-        for step, (kind, is_missing) in enumerate(zip(table.kinds, table.is_missing, strict=True))
-        if not is_missing and (across_removal or kind not in RELEASED)
-    ]
+    last = len(table) if across_removal else steps_on_plate(table.kinds)
+    return [step for step in range(last) if not table.is_missing[step]]
 
 
 def transitions(cases: Dataset, *, across_removal: bool) -> Iterator[Transition]:
@@ -80,7 +77,7 @@ class StepReader:
     fields : tuple of str
         Simulated fields.
     features : tuple of str
-        Geometry features.  A history has none, so they are interpolated from the mesh of the final state.
+        Geometry features.  A history has none, so they are carried over from the mesh of the final state.
     """
 
     fields: tuple[str, ...]
@@ -97,7 +94,7 @@ class StepReader:
         """What it needs of the final state."""
         return ("points", "cells", *self.features) if self.features else ("points",)
 
-    def steps(self, case: Case, positions: list[int]) -> Iterator[CaseStep]:
+    def steps(self, case: Case, positions: Iterable[int]) -> Iterator[CaseStep]:
         """Read steps of a case with a history, one after another.
 
         Raises
@@ -105,24 +102,36 @@ class StepReader:
         StoreError
             If the store is damaged.
         """
-        assert isinstance(case.steps, Steps)
-        at = Interpolator(case.points, case.cells) if self.features else None
         for position in positions:
-            step = case.steps.read(position, self.fields)
-            if at:
-                features = {
-                    name: at(case.variables[name].astype(np.float32), step.points).values
-                    for name in self.features
-                }
+            step = self.state(case, position)
+            if self.features:
+                onto_step = carry(case, step)
+                features = {name: onto_step(case.variables[name]) for name in self.features}
                 step = replace(step, variables={**step.variables, **features})
             yield step
 
+    def state(self, case: Case, position: int) -> CaseStep:
+        """Read a step without the features.  Raises `StoreError`."""
+        assert isinstance(case.steps, Steps)
+        return case.steps.read(position, self.fields)
+
+
+def before_the_build(field: str) -> float:
+    """Value of a field before the first step, in its unit, everywhere.
+
+    Nothing is deformed or under stress, and all is as warm as the surroundings: 25 degC in the embedded
+    solver as in the Netfabb runs, and what every part has cooled down to.
+    """
+    return REFERENCE_TEMPERATURE if field == "temperature" else 0.0
+
 
 def carried(before: CaseStep | None, step: CaseStep) -> CaseStep:
-    """Return the fields before a step on the nodes of the step; before the first they are zero."""
+    """Return the fields before a step on the nodes of the step, whose own they are in the place of."""
     mesh = {name: step.variables[name] for name in ("points", "cells")}
-    fields = {name: step.variables[name] for name in step.field_names if name not in FEATURE_VARIABLES}
+    names = [name for name in step.field_names if name not in FEATURE_VARIABLES]
     if before is None:
-        return replace(step, variables={**mesh, **{name: np.zeros_like(fields[name]) for name in fields}})
-    onto_step = carry(before, step)
-    return replace(step, variables={**mesh, **{name: onto_step(before.variables[name]) for name in fields}})
+        fields = {name: np.full_like(step.variables[name], before_the_build(name)) for name in names}
+    else:
+        onto_step = carry(before, step)
+        fields = {name: onto_step(before.variables[name]) for name in names}
+    return replace(step, variables={**mesh, **fields})

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import lpbf_dataset as lpbf
+from lpbf_dataset.schema import STEP_KINDS
+from lpbf_dataset.step_table import StepTable
 from pipelines.console import UserError
 from pipelines.runs.checkpoint import Description, read_description
 from pipelines.runs.features import input_channels
@@ -13,7 +15,7 @@ from pipelines.steps.encoding import state_after
 from pipelines.steps.samples import make_samples
 from pipelines.steps.surrogate import pushed, standardised_error
 from pipelines.steps.tasks import task_channels
-from pipelines.steps.transitions import transitions
+from pipelines.steps.transitions import carried, known_steps, transitions
 from pipelines.training.batching import Draw
 from pipelines.training.data import collate
 from pipelines.training.options import TrainOptions
@@ -80,7 +82,7 @@ def test_inputs_are_position_state_and_conditions(next_step):
     assert (time_step, growth) == pytest.approx((10, 1), abs=1e-5)
 
 
-def test_before_the_first_step_everything_is_zero(next_step):
+def test_before_the_first_step_nothing_is_deformed(next_step):
     store, description = next_step
     sample = make_samples(store.train, description)[0]
     np.testing.assert_allclose(state_of(description, sample), 0, atol=1e-4)
@@ -198,3 +200,23 @@ def test_constant_targets_cannot_be_learnt(builds):
 def test_a_store_of_final_states_is_named_with_the_remedy(store):
     with pytest.raises(UserError, match="lpbf-build --steps all"):
         described(store, "next-step")
+
+
+def test_before_the_build_nothing_is_deformed_and_all_is_as_warm_as_the_surroundings(builds):
+    step = lpbf.open_dataset(builds)["t1"].steps[0]
+    before = carried(None, step)
+    assert (before.temperature == 25).all()
+    assert (before.temperature.dtype, before.temperature.shape) == (np.float32, (step.node_count,))
+    assert not before.displacement.any()
+    assert not before.von_mises_stress.any()
+
+
+def test_nothing_after_the_removal_is_reached_past_it():
+    table = StepTable.from_json(
+        {
+            "kind": [STEP_KINDS.index(kind) for kind in ("deposited", "cooled", "removed", "cooled")],
+            "mesh": [0, 0, -1, 0],
+        }
+    )
+    assert known_steps(table, across_removal=False) == [0, 1]
+    assert known_steps(table, across_removal=True) == [0, 1, 3]
