@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
 import yaml  # type: ignore[import-untyped]
 
+from baselines.registry import find_model
 from pipelines.console import UserError
 from pipelines.runs import files
 from pipelines.runs.environment import environment
+from pipelines.runs.models import ALL_MODELS
 from pipelines.runs.run import check_fingerprint
 from pipelines.runs.training_set import TrainingSet
 from pipelines.training.options import MAY_CHANGE_ON_RESUME, read_yaml
@@ -79,13 +82,16 @@ def discard_run_folder(folder: Path) -> None:
 def check_resumable(job: Job, store: Dataset) -> None:
     """Raise unless a training may go on in its folder.
 
+    What its configuration does not tell, as it is older than the option, is the default.
+
     Raises
     ------
     UserError
         If the configuration or the contents of the store have changed.
     """
     path = job.output / files.CONFIG
-    stored, asked = _flat(read_yaml(path)), _flat(job.config())
+    stored = {**_defaults(job), **_flat(read_yaml(path))}
+    asked = _flat(job.config())
     changed = [
         f"{name} is {asked.get(name)}, not {stored.get(name)}"
         for name in {**stored, **asked}
@@ -96,6 +102,19 @@ def check_resumable(job: Job, store: Dataset) -> None:
             f"{job.output} was started otherwise: {'; '.join(changed)}; leave these options out or start anew"
         )
     check_fingerprint(job.output, store)
+
+
+def _defaults(job: Job) -> dict[str, object]:
+    """Return the defaults of all options that have one."""
+    config_type = find_model(job.model, ALL_MODELS).config_type
+    model = {field.name: field.default for field in fields(config_type) if field.name in job.model_options}
+    training = {field.name: field.default for field in fields(job.training)}
+    known = _flat({**training, "model": model})
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in known.items()
+        if value is not MISSING
+    }
 
 
 def _flat(config: dict[str, object]) -> dict[str, object]:

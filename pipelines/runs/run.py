@@ -15,11 +15,11 @@ import lpbf_dataset as lpbf
 from pipelines.console import UserError
 from pipelines.runs import files
 from pipelines.runs.checkpoint import RunError, describe, load_checkpoint, restore_model
-from pipelines.runs.ensemble_model import EnsembleModel
+from pipelines.runs.ensemble_model import EnsembleModel, mean_and_spread
 from pipelines.runs.environment import store_fingerprint
 from pipelines.runs.floor_checkpoint import TRAINING_NODES, restore_floor
 from pipelines.runs.mesh_view import mesh_arguments
-from pipelines.steps.rollout import predict_step, roll_out
+from pipelines.steps.rollout import predict_step, roll_out, roll_out_with_uncertainty
 from pipelines.training.options import read_yaml
 
 if TYPE_CHECKING:
@@ -217,18 +217,15 @@ class Run:
         mean : (nodes, targets) float32 ndarray
             As `predict` gives it: of an ensemble, the mean over its members.
         std : (nodes, targets) float32 ndarray or None
-            Standard deviation over the members, in the same units: the root of the unbiased variance, whose
-            divisor is one less than the number of members.  None for a single model.
+            Standard deviation over the members, in the same units, see
+            `pipelines.runs.ensemble_model.mean_and_spread`; None for a single model.
 
         Raises
         ------
         RunError
             As of `predict`.
         """
-        each = self._predict_each(case, levels_folder)
-        if len(each) == 1:
-            return each[0], None
-        return each.mean(axis=0), each.std(axis=0, ddof=1)
+        return mean_and_spread(self._predict_each(case, levels_folder))
 
     def predict_step(
         self,
@@ -245,6 +242,12 @@ class Run:
     ) -> Iterator[tuple[CaseStep, NDArray[np.float32]]]:
         """Predict each step of a build from what was predicted before: `pipelines.steps.rollout.roll_out`."""
         return roll_out(self, case, levels_folder)
+
+    def roll_out_with_uncertainty(
+        self, case: Case, levels_folder: Path | None = None
+    ) -> Iterator[tuple[CaseStep, NDArray[np.float32], NDArray[np.float32] | None]]:
+        """Roll out, and tell how sure that is: `pipelines.steps.rollout.roll_out_with_uncertainty`."""
+        return roll_out_with_uncertainty(self, case, levels_folder)
 
     def _predict_each(self, case: Case, levels_folder: Path | None) -> NDArray[np.float32]:
         """Predictions of every member, (members, nodes, targets)."""
@@ -271,20 +274,20 @@ class Run:
         ----------
         case : lpbf_dataset.Case
             Whose mesh the model sees.
-        inputs : (nodes, channels) float32 ndarray
-            What it sees on the nodes.
+        inputs : (nodes, channels) or (members, nodes, channels) float32 ndarray
+            What all members, or each of them, see on the nodes.
         levels_folder : Path or None
             As of `predict`.
         """
-        x_BNC = torch.from_numpy(inputs)[None].to(self.device)
+        x_KBNC = torch.from_numpy(inputs).expand(self.members, -1, -1)[:, None].to(self.device)
         view = self.description.mesh_view
         mesh = mesh_arguments([view.of_case(case, levels_folder)], case.node_count)
         mesh = move_data_to_device(mesh, self.device)
         with torch.inference_mode():
             if isinstance(self.model, EnsembleModel):
-                y_KBNT = self.model.each(x_BNC, **mesh)
+                y_KBNT = self.model.each(x_KBNC, **mesh)
             else:
-                y_KBNT = self.model(x_BNC, **mesh)[None]
+                y_KBNT = self.model(x_KBNC[0], **mesh)[None]
         outputs: NDArray[np.float32] = y_KBNT[:, 0].float().cpu().numpy()
         return outputs
 

@@ -136,10 +136,8 @@ def _predict(
 ) -> tuple[Case, NDArray[np.float32], NDArray[np.float32] | None]:
     """Return a case, or the last step of a build on the plate, with mean and deviation of the prediction."""
     if run.description.task is not None:
-        build = run.roll_out(
-            store.read(case_id, StepReader.of(run.description).variables), levels_folder(store)
-        )
-        return *last_on_plate(build), None
+        build = store.read(case_id, StepReader.of(run.description).variables)
+        return last_on_plate(run.roll_out_with_uncertainty(build, levels_folder(store)))
     known = {"cells", "displacement"} & set(store.variables)
     case = store.read(case_id, tuple(dict.fromkeys((*run.description.variables, *known))))
     return case, *run.predict_with_uncertainty(case, levels_folder(store))

@@ -13,11 +13,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipelines.runs.checkpoint import RunError
+from pipelines.runs.ensemble_model import mean_and_spread
 from pipelines.runs.mesh_view import levels_folder
+from pipelines.scoring.calibration import NAMES as CALIBRATION
+from pipelines.scoring.calibration import calibration
 from pipelines.scoring.evaluation import unit
 from pipelines.scoring.metrics import METRICS, score
 from pipelines.scoring.scored_fields import scored_fields
-from pipelines.steps.rollout import predict_step, read_steps, state_before
+from pipelines.steps.rollout import predict_each, read_steps, states_before
 from pipelines.steps.tasks import RELEASED, UNCHANGED
 from pipelines.steps.transitions import StepReader
 
@@ -85,24 +88,29 @@ def _case_rows(run: Run, case: Case, folder: Path | None, observe: Observer) -> 
     assert run.description.task is not None
     sees_state = run.description.task.sees_state
     before: CaseStep | None = None
-    state: NDArray[np.float32] | None = None
+    states: NDArray[np.float32] | None = None
     last: tuple[CaseStep, NDArray[np.float32]] | None = None
     for step in read_steps(run, case):
-        state = predict_step(run, step, before, state, folder)
-        yield from _rows(run, step, state, "rolled_out" if sees_state else "direct")
+        states = predict_each(run, step, before, states, folder)
+        yield from _rows(run, step, states, "rolled_out" if sees_state else "direct")
         if sees_state:
-            yield from _rows(run, step, predict_step(run, step, before, None, folder), TEACHER_FORCED)
-            yield from _rows(run, step, state_before(run, step, before), UNCHANGED)
+            yield from _rows(run, step, predict_each(run, step, before, None, folder), TEACHER_FORCED)
+            yield from _rows(run, step, states_before(run, step, before), UNCHANGED)
         if last is None or step.kind not in RELEASED:
-            last = step, state
+            last = step, mean_and_spread(states)[0]
         before = step
     if last is not None:
         observe(*last)
 
 
-def _rows(run: Run, step: CaseStep, prediction: NDArray[np.float32], mode: str) -> Iterator[dict[str, Any]]:
+def _rows(run: Run, step: CaseStep, each: NDArray[np.float32], mode: str) -> Iterator[dict[str, Any]]:
+    """Score the mean of (members, nodes, targets), and the spread about it if there is one."""
+    prediction, std = mean_and_spread(each)
     truth = run.scaling.truth(step)
     for field, columns in scored_fields(run.targets).items():
+        uncertainty = {}
+        if std is not None and isinstance(columns, int):
+            uncertainty = calibration(prediction[:, columns], std[:, columns], truth[:, columns], len(each))
         yield {
             "case_id": step.case_id,
             "design_id": step.design_id,
@@ -113,6 +121,7 @@ def _rows(run: Run, step: CaseStep, prediction: NDArray[np.float32], mode: str) 
             "unit": unit(field),
             "region": STEP,
             **score(prediction[:, columns], truth[:, columns], field),
+            **uncertainty,
             "step": step.index,
             "kind": step.kind,
             "time": step.time,
@@ -137,7 +146,7 @@ def _summaries(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _mean(rows: pd.DataFrame, region: str) -> pd.DataFrame:
     """Mean of the metrics over steps; the size is that of the largest."""
-    metrics = [name for name in rows.columns if name in (*METRICS, "published_relative_l2")]
+    metrics = [name for name in rows.columns if name in (*METRICS, "published_relative_l2", *CALIBRATION)]
     how = {"nodes": "max", "max_z": "max", **dict.fromkeys(metrics, "mean")}
     by = ["case_id", "design_id", "split", "target", "unit"]
     return rows.groupby(by, sort=False, as_index=False).agg(how).assign(region=region)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from lpbf_dataset.schema import resolve_scalar
 from lpbf_dataset.steps import Steps
 from pipelines.runs.checkpoint import RunError
+from pipelines.runs.ensemble_model import mean_and_spread
 from pipelines.steps.carry import carry
 from pipelines.steps.encoding import state_after, step_inputs
 from pipelines.steps.tasks import RELEASED
-from pipelines.steps.transitions import StepReader, known_steps
+from pipelines.steps.transitions import StepReader, before_the_build, known_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from lpbf_dataset.steps import CaseStep
     from pipelines.runs.run import Run
     from pipelines.steps.tasks import StepTask
+
+StateT = TypeVar("StateT", bound=tuple[Any, ...])
 
 
 def predict_step(
@@ -42,7 +46,7 @@ def predict_step(
         The step, of which mesh, time, height and kind are used, and the variables of `Description.features`;
         as `read_steps` reads it.
     before : CaseStep or None
-        The one before it; None for the first, before which everything is zero.
+        The one before it; None for the first, see `pipelines.steps.transitions.before_the_build`.
     state : (nodes of `before`, targets) ndarray, optional
         The targets then, in their units; those of `before` by default.
     levels_folder : Path, optional
@@ -51,25 +55,60 @@ def predict_step(
     Returns
     -------
     (nodes, targets) float32 ndarray
-        Columns as `Run.targets` names them, in their units.
+        Columns as `Run.targets` names them, in their units; of an ensemble, the mean over its members.
 
     Raises
     ------
     RunError
         If the model does not predict steps.
     """
-    known = state_before(run, step, before, state) if _task(run).sees_state else None
-    inputs = step_inputs(run.description, step, before, known)
-    return state_after(run.description, run.outputs(step, inputs, levels_folder)[0], known)
+    states = None if state is None else np.asarray(state)[None]
+    return mean_and_spread(predict_each(run, step, before, states, levels_folder))[0]
 
 
-def state_before(
-    run: Run, step: CaseStep, before: CaseStep | None, state: NDArray[np.floating] | None = None
+def predict_each(
+    run: Run,
+    step: CaseStep,
+    before: CaseStep | None = None,
+    states: NDArray[np.floating] | None = None,
+    levels_folder: Path | None = None,
 ) -> NDArray[np.float32]:
-    """Return the targets before a step on the nodes of the step; arguments as of `predict_step`."""
+    """Predict the targets after a step by every member of an ensemble, or the one model there is.
+
+    Parameters
+    ----------
+    run, step, before, levels_folder
+        As of `predict_step`.
+    states : (members or 1, nodes of `before`, targets) ndarray, optional
+        The targets then of each member, or of all.
+
+    Returns
+    -------
+    (members, nodes, targets) float32 ndarray
+        As of `predict_step`.
+
+    Raises
+    ------
+    RunError
+        If the model does not predict steps.
+    """
+    known = states_before(run, step, before, states) if _task(run).sees_state else None
+    of_each = [None] if known is None else known
+    inputs = np.stack([step_inputs(run.description, step, before, state) for state in of_each])
+    return state_after(run.description, run.outputs(step, inputs, levels_folder), known)
+
+
+def states_before(
+    run: Run, step: CaseStep, before: CaseStep | None, states: NDArray[np.floating] | None = None
+) -> NDArray[np.float32]:
+    """Return the targets before a step on its nodes, (members or 1, nodes, targets); see `predict_each`."""
     if before is None:
-        return np.zeros((step.node_count, len(run.targets)), np.float32)
-    return carry(before, step)(run.scaling.truth(before) if state is None else state)
+        values = [before_the_build(resolve_scalar(target)[0]) for target in run.targets]
+        return np.tile(np.array(values, np.float32), (1, step.node_count, 1))
+    onto_step = carry(before, step)
+    return np.stack(
+        [onto_step(state) for state in ([run.scaling.truth(before)] if states is None else states)]
+    )
 
 
 def roll_out(
@@ -98,22 +137,55 @@ def roll_out(
     RunError
         If the model does not predict steps, or the case has none.
     """
-    before, state = None, None
+    for step, mean, _ in roll_out_with_uncertainty(run, case, levels_folder):
+        yield step, mean
+
+
+def roll_out_with_uncertainty(
+    run: Run, case: Case, levels_folder: Path | None = None
+) -> Iterator[tuple[CaseStep, NDArray[np.float32], NDArray[np.float32] | None]]:
+    """Roll out, and tell how sure that is.
+
+    Each member of an ensemble goes on from its own states, so that its errors add up as if it were alone.
+
+    Parameters
+    ----------
+    run, case, levels_folder
+        As of `roll_out`.
+
+    Yields
+    ------
+    step, mean
+        As of `roll_out`; of an ensemble, the mean over its members.
+    std : (nodes, targets) float32 ndarray or None
+        Standard deviation over the members, see `pipelines.runs.ensemble_model.mean_and_spread`; None for
+        a single model.
+
+    Raises
+    ------
+    RunError
+        As of `roll_out`.
+    """
+    before, states = None, None
     for step in read_steps(run, case):
-        state = predict_step(run, step, before, state, levels_folder)
-        yield step, state
+        states = predict_each(run, step, before, states, levels_folder)
+        yield step, *mean_and_spread(states)
         before = step
 
 
-def last_on_plate(
-    states: Iterable[tuple[CaseStep, NDArray[np.float32]]],
-) -> tuple[CaseStep, NDArray[np.float32]]:
-    """Pick the last state before the part comes off the plate; the first if it never is on it."""
+def last_on_plate(states: Iterable[StateT]) -> StateT:
+    """Pick the last state before the part comes off the plate; the first if it never is on it.
+
+    Parameters
+    ----------
+    states : iterable of tuple
+        Of a step and what is known of it, as `roll_out` yields them.
+    """
     states = iter(states)
     last = next(states)
-    for step, state in states:
-        if step.kind not in RELEASED:
-            last = step, state
+    for state in states:
+        if state[0].kind not in RELEASED:
+            last = state
     return last
 
 

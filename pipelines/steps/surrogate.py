@@ -19,16 +19,7 @@ if TYPE_CHECKING:
     from pipelines.training.data import Batch
 
 
-def standardised_error(prediction_BNT: Tensor, target_BNT: Tensor, mask_BN: Tensor | None) -> Tensor:
-    """Root mean square of the error of each sample over its nodes and targets, (B,).
-
-    Not relative to the targets of the sample, as a step may change nothing.  Both are zero on padding.
-    """
-    nodes = target_BNT.shape[1] if mask_BN is None else mask_BN.sum(dim=1)
-    return (prediction_BNT - target_BNT).flatten(1).norm(dim=1) / (nodes * target_BNT.shape[2]) ** 0.5
-
-
-def pushed(batch: Batch, earlier_BMT: Tensor, description: Description) -> Batch:
+def pushed(batch: Batch, error_BMT: Tensor, description: Description) -> Batch:
     """Start from a prediction of the state before rather than from the true one.
 
     Increments to learn then lead from there to the true state after.
@@ -37,8 +28,8 @@ def pushed(batch: Batch, earlier_BMT: Tensor, description: Description) -> Batch
     ----------
     batch : Batch
         With the steps before.
-    earlier_BMT : Tensor
-        Outputs of the model for these.
+    error_BMT : Tensor
+        Outputs of the model for these, less the true ones.
     description : Description
         Of the model; it has a task.
     """
@@ -47,10 +38,9 @@ def pushed(batch: Batch, earlier_BMT: Tensor, description: Description) -> Batch
     assert earlier is not None
     # The same in standard deviations of the outputs and in those of the states.
     output_std, state_std = (
-        torch.tensor(std, dtype=earlier_BMT.dtype, device=earlier_BMT.device)
+        torch.tensor(std, dtype=error_BMT.dtype, device=error_BMT.device)
         for std in (description.scaling.std, task.state_std)
     )
-    error_BMT = earlier_BMT - earlier.batch.targets
     case_B11 = torch.arange(len(error_BMT), device=error_BMT.device)[:, None, None]
     error_BNT = (earlier.weights[..., None] * error_BMT[case_B11, earlier.nodes]).sum(dim=2)
     first = input_channels(description.features)
@@ -63,8 +53,9 @@ def pushed(batch: Batch, earlier_BMT: Tensor, description: Description) -> Batch
 class StepSurrogate(Surrogate):
     """A `Surrogate` of the steps of builds, whose loss is the error in standard deviations of the targets.
 
-    A batch with steps before is learnt by the pushforward trick: the model predicts these first, and no
-    gradient goes through that (Brandstetter, Worrall and Welling 2022, arXiv 2202.03376, section 3.1).
+    Not relative to the targets of the sample, as a step may change nothing.  A batch with steps before is
+    learnt by the pushforward trick: the model predicts these first, and no gradient goes through that
+    (Brandstetter, Worrall and Welling 2022, arXiv 2202.03376, section 3.1).
     """
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
@@ -72,10 +63,19 @@ class StepSurrogate(Surrogate):
         if batch.earlier is not None:
             earlier = batch.earlier.batch
             with torch.no_grad():
-                earlier_BMT = self.model(earlier.inputs, earlier.mask, **earlier.mesh).float()
-            batch = pushed(batch, earlier_BMT, self.description)
+                error_BMT = self._of_all_nodes(self._predict(earlier) - earlier.targets)
+            batch = pushed(batch, error_BMT, self.description)
         return super().training_step(batch, index)
 
-    def _losses(self, batch: Batch) -> Tensor:
-        prediction_BNT = self.model(batch.inputs, batch.mask, **batch.mesh)
-        return standardised_error(prediction_BNT.float(), batch.targets, batch.mask)
+    def _scale(self, batch: Batch) -> Tensor:
+        return one_on_nodes(batch)
+
+    def _of_all_nodes(self, values_BMT: Tensor) -> Tensor:
+        """Values on all nodes of each step from those of this process."""
+        return values_BMT
+
+
+def one_on_nodes(batch: Batch) -> Tensor:
+    """One for each target on each real node, (B, N, T)."""
+    ones_BNT = torch.ones_like(batch.targets)
+    return ones_BNT if batch.mask is None else ones_BNT * batch.mask[..., None]

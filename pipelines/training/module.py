@@ -39,13 +39,20 @@ class TrainingDivergedError(RuntimeError):
     """The loss is not finite any more."""
 
 
-def relative_l2_loss(prediction_BNT: Tensor, target_BNT: Tensor) -> Tensor:
+def relative_l2_loss(prediction_BNT: Tensor, target_BNT: Tensor, scale_BNT: Tensor | None = None) -> Tensor:
     """Relative L2 error of each case over its nodes and targets together, (B,).
 
-    Both arguments are zero on padding, which therefore adds nothing to either norm.
+    All arguments are zero on padding, which therefore adds nothing to any norm.
+
+    Parameters
+    ----------
+    prediction_BNT, target_BNT : Tensor
+        What is compared.
+    scale_BNT : Tensor, optional
+        What the error is relative to; the targets by default.
     """
     error_B = (prediction_BNT - target_BNT).flatten(1).norm(dim=1)
-    return error_B / target_BNT.flatten(1).norm(dim=1)
+    return error_B / (target_BNT if scale_BNT is None else scale_BNT).flatten(1).norm(dim=1)
 
 
 class Surrogate(LightningModule):
@@ -159,9 +166,17 @@ class Surrogate(LightningModule):
         """Go on with the epoch under way."""
         self._train_loss.restore(checkpoint[PROGRESS_KEY])
 
+    def _predict(self, batch: Batch) -> Tensor:
+        """Compute the outputs of the model, (B, N, T) float32, zero on padding."""
+        prediction_BNT: Tensor = self.model(batch.inputs, batch.mask, **batch.mesh)
+        return prediction_BNT.float()
+
     def _losses(self, batch: Batch) -> Tensor:
-        prediction_BNT = self.model(batch.inputs, batch.mask, **batch.mesh)
-        return relative_l2_loss(prediction_BNT.float(), batch.targets)
+        return relative_l2_loss(self._predict(batch), batch.targets, self._scale(batch))
+
+    def _scale(self, batch: Batch) -> Tensor:
+        """Return what the error is relative to, (B, N, T), zero on padding."""
+        return batch.targets
 
 
 def _broken(case_ids: tuple[str, ...], loss_B: Tensor) -> str:

@@ -218,13 +218,8 @@ def check_task(options: TrainOptions) -> None:
             raise UserError(f"--{name} is for --task next-step; {options.task} sees no state")
     if options.pushforward and options.subsample:
         raise UserError("--subsample: --pushforward needs every node, to start from its prediction")
-    if options.task == "final":
-        if options.across_removal:
-            raise UserError("--across_removal is for --task next-step and any-step, which learn steps")
-        return
-    for name in ("members", "shard_nodes"):
-        if getattr(options, name) > 1:
-            raise UserError(f"--{name}: --task {options.task} takes 1 only")
+    if options.task == "final" and options.across_removal:
+        raise UserError("--across_removal is for --task next-step and any-step, which learn steps")
 
 
 OptionsT = TypeVar("OptionsT", bound=TrainOptions | FitOptions)

@@ -3,7 +3,7 @@
 Exact: the loss is the relative error over all nodes, and the gradient that of one device, see
 `flare.sharding`.
 
-Shape suffixes: B cases, N nodes of this rank, T targets.
+Shape suffixes: B cases, N nodes of this rank, M of it or of all ranks in the step before, T targets.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import torch.distributed as dist
 from flare import FLARE, local_nodes, sum_over_ranks, token_sharding
 from pipelines.console import UserError
 from pipelines.runs.models import MODELS
+from pipelines.steps.surrogate import StepSurrogate
+from pipelines.training.data import EarlierBatch
 from pipelines.training.module import Surrogate
 
 if TYPE_CHECKING:
@@ -44,14 +46,16 @@ def check_sharding(job: Job[TrainOptions]) -> None:
         raise UserError(f"--shard_nodes {shards} does not divide the number of devices, {processes}")
 
 
-def relative_l2_loss_over(group: ProcessGroup, prediction_BNT: Tensor, target_BNT: Tensor) -> Tensor:
+def relative_l2_loss_over(
+    group: ProcessGroup, prediction_BNT: Tensor, target_BNT: Tensor, scale_BNT: Tensor
+) -> Tensor:
     """Relative L2 error of each case over its nodes on all ranks of a group, (B,), the same on all.
 
     Its gradient is multiplied by the number of these ranks, over which, too, the gradients of
     parameters are averaged by `torch.nn.parallel.DistributedDataParallel`.
     """
     squares_2B = torch.stack(
-        [t.flatten(1).square().sum(dim=1) for t in (prediction_BNT - target_BNT, target_BNT)]
+        [t.flatten(1).square().sum(dim=1) for t in (prediction_BNT - target_BNT, scale_BNT)]
     )
     error_B, size_B = sum_over_ranks(squares_2B, group).sqrt()
     loss_B = error_B / size_B
@@ -74,11 +78,42 @@ class ShardedSurrogate(Surrogate):
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
         """Keep the nodes of this rank, so that no others come to its device."""
-        own = local_nodes(batch.inputs.shape[1], self._group)
-        mask_BN = None if batch.mask is None else batch.mask[:, own]
-        return batch._replace(inputs=batch.inputs[:, own], targets=batch.targets[:, own], mask=mask_BN)
+        return _own_nodes(batch, self._group)
+
+    def _predict(self, batch: Batch) -> Tensor:
+        with token_sharding(self._group):
+            return super()._predict(batch)
 
     def _losses(self, batch: Batch) -> Tensor:
-        with token_sharding(self._group):
-            prediction_BNT = self.model(batch.inputs, batch.mask)
-        return relative_l2_loss_over(self._group, prediction_BNT.float(), batch.targets)
+        return relative_l2_loss_over(self._group, self._predict(batch), batch.targets, self._scale(batch))
+
+
+class ShardedStepSurrogate(ShardedSurrogate, StepSurrogate):
+    """A `StepSurrogate` of which that is true."""
+
+    def _of_all_nodes(self, values_BMT: Tensor) -> Tensor:
+        return _put_together(values_BMT, self._group)
+
+
+def _own_nodes(batch: Batch, group: ProcessGroup) -> Batch:
+    own = local_nodes(batch.inputs.shape[1], group)
+    earlier = batch.earlier
+    return batch._replace(
+        inputs=batch.inputs[:, own],
+        targets=batch.targets[:, own],
+        mask=None if batch.mask is None else batch.mask[:, own],
+        # Nodes take the state before from anywhere in the step before.
+        earlier=earlier
+        and EarlierBatch(_own_nodes(earlier.batch, group), earlier.nodes[:, own], earlier.weights[:, own]),
+    )
+
+
+def _put_together(values_BMT: Tensor, group: ProcessGroup) -> Tensor:
+    """Return the values of the nodes of all ranks, the same on all ranks; without gradient."""
+    count = torch.tensor(values_BMT.shape[1], device=values_BMT.device)
+    dist.all_reduce(count, group=group)
+    nodes = int(count)
+    everywhere = values_BMT.new_zeros(len(values_BMT), nodes, values_BMT.shape[2])
+    everywhere[:, local_nodes(nodes, group)] = values_BMT
+    dist.all_reduce(everywhere, group=group)
+    return everywhere

@@ -28,7 +28,7 @@ from pipelines.training.compilation import compile_model
 from pipelines.training.data import training_loader, validation_loader
 from pipelines.training.module import Surrogate, TrainingDivergedError
 from pipelines.training.ranks import RankZeroFailedError, is_told_by_rank_zero, of_launcher
-from pipelines.training.sharded import ShardedSurrogate, check_sharding
+from pipelines.training.sharded import ShardedStepSurrogate, ShardedSurrogate, check_sharding
 from pipelines.training.start import Start
 from pipelines.training.tensorboard import TensorBoard
 from pipelines.training.trainer import (
@@ -85,7 +85,8 @@ def _train(job: Job[TrainOptions]) -> int:
     if job.resume:
         check_resumable(job, store)
     check_sharding(job)
-    _check_sizes(job.training, store)
+    if not len(store.train):
+        raise UserError(f"{job.training.data} has no training cases; build it with other split fractions")
     torch.manual_seed(job.training.seed)
     description = _description(job, store)
     model = description.build()
@@ -101,12 +102,14 @@ def _train(job: Job[TrainOptions]) -> int:
         state_noise=job.training.state_noise,
         pushforward=job.training.pushforward,
     )
+    val_samples = make_samples(store.val, description)
+    _check_sizes(job.training, training=samples, validation=val_samples)
     epochs = count_epochs(job.training, samples.node_counts, description)
     trainer = make_trainer(job, epochs, [Start(job, store), budget, *_callbacks(job, history)])
     surrogate = _kind(job.training)(model, description, job.training, budget)
     is_main = trainer.is_global_zero
     try:
-        _fit(trainer, surrogate, job, samples, make_samples(store.val, description))
+        _fit(trainer, surrogate, job, samples, val_samples)
     except Interrupted:
         return _stopped(_how_to_go_on(job), tell=is_main)
     except TrainingDivergedError as error:
@@ -122,18 +125,17 @@ def _train(job: Job[TrainOptions]) -> int:
 
 
 def _kind(options: TrainOptions) -> type[Surrogate]:
-    if options.task != "final":
-        return StepSurrogate
-    return ShardedSurrogate if options.shard_nodes > 1 else Surrogate
+    if options.shard_nodes > 1:
+        return ShardedSurrogate if options.task == "final" else ShardedStepSurrogate
+    return Surrogate if options.task == "final" else StepSurrogate
 
 
-def _check_sizes(options: TrainOptions, store: Dataset) -> None:
-    if not len(store.train):
-        raise UserError(f"{options.data} has no training cases; build it with other split fractions")
+def _check_sizes(options: TrainOptions, **samples: SizedSamples) -> None:
     ranks = cases_at_once(options)
-    for split, view in (("training", store.train), ("validation", store.val)):
-        if 0 < len(view) < ranks:
-            raise UserError(f"{ranks} devices: there are only {len(view)} {split} cases to share out")
+    what = "cases" if options.task == "final" else "steps"
+    for split, of_split in samples.items():
+        if 0 < len(of_split) < ranks:
+            raise UserError(f"{ranks} devices: there are only {len(of_split)} {split} {what} to share out")
 
 
 def _description(job: Job[TrainOptions], store: Dataset) -> Description:

@@ -13,11 +13,12 @@ from pipelines.runs.features import input_channels
 from pipelines.steps.description import describe_steps
 from pipelines.steps.encoding import state_after
 from pipelines.steps.samples import make_samples
-from pipelines.steps.surrogate import pushed, standardised_error
+from pipelines.steps.surrogate import one_on_nodes, pushed
 from pipelines.steps.tasks import task_channels
 from pipelines.steps.transitions import carried, known_steps, transitions
 from pipelines.training.batching import Draw
 from pipelines.training.data import collate
+from pipelines.training.module import relative_l2_loss
 from pipelines.training.options import TrainOptions
 from pipelines.training.variation import Variation
 
@@ -158,8 +159,8 @@ def test_a_pushed_batch_starts_from_the_prediction_and_leads_to_the_truth(builds
     batch = collate(members)
     earlier = batch.earlier.batch
     # One step of training each, wrong by 0.3 standard deviations of the outputs.
-    wrong = pushed(batch, earlier.targets + 0.3, description)
-    right = pushed(batch, earlier.targets, description)
+    wrong = pushed(batch, torch.full_like(earlier.targets, 0.3), description)
+    right = pushed(batch, torch.zeros_like(earlier.targets), description)
     torch.testing.assert_close(right.inputs, batch.inputs)
     torch.testing.assert_close(right.targets, batch.targets)
     for row, (position, sample) in enumerate(zip((0, 2, 3), members, strict=True)):
@@ -180,7 +181,7 @@ def test_padding_adds_nothing_to_the_loss(next_step):
     store, description = next_step
     samples = make_samples(store.train, description)
     batch = collate([samples[0], samples[3]])
-    together = standardised_error(torch.zeros_like(batch.targets), batch.targets, batch.mask)
+    together = relative_l2_loss(torch.zeros_like(batch.targets), batch.targets, one_on_nodes(batch))
     alone = [samples[index].targets.square().mean().sqrt() for index in (0, 3)]
     torch.testing.assert_close(together, torch.stack(alone))
 
