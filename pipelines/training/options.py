@@ -188,6 +188,8 @@ class FitOptions:
         The store to fit to: path or URL.
     targets : tuple of str
         Fields to predict: displacement_z, von_mises_stress, ...; a vector gives all its components.
+    task : str
+        final, the state of the finished part, which is all that floors learn.
     max_nodes : int
         Fit to so many nodes at most, drawn at random from all training cases.
     seed : int
@@ -198,11 +200,17 @@ class FitOptions:
 
     data: str
     targets: tuple[str, ...] = ("displacement_z",)
+    task: Task = "final"
     max_nodes: int = 200_000
     seed: int = 0
     examples: int = 3
 
     def __post_init__(self) -> None:
+        if self.task != "final":
+            raise UserError(
+                f"--task {self.task}: floors learn the final state alone; train a model on the steps, whose "
+                "scores hold the floor of these, too: the state before a step, unchanged"
+            )
         if not self.max_nodes > 0:
             raise UserError(f"--max_nodes must be positive, not {self.max_nodes}")
         for name in ("seed", "examples"):

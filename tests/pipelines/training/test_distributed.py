@@ -54,12 +54,29 @@ def arguments(shared_store):
 
 
 @pytest.fixture(scope="module")
-def alone(arguments, tmp_path_factory):
+def of_steps(builds):
+    """Return arguments of a training on the steps of builds, each from what the model predicts before it."""
+    task = ("--task=next-step", "--pushforward", "--state_noise=0.1")
+    options = ("--epochs=2", "--ema_decay=0.5", "--accelerator=cpu", "--examples=0", *SMALL)
+    return ("flare", f"--data={builds}", "--targets", "displacement_z", "von_mises_stress", *task, *options)
+
+
+def train_alone(arguments, tmp_path_factory):
     """Return the run of one process, two cases a step."""
     run = tmp_path_factory.mktemp("alone") / "run"
     done = train(*arguments, "-o", run, "--batch_size=2", "-q")
     assert done.returncode == 0, done.stderr
     return run
+
+
+@pytest.fixture(scope="module")
+def alone(arguments, tmp_path_factory):
+    return train_alone(arguments, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def steps_alone(of_steps, tmp_path_factory):
+    return train_alone(of_steps, tmp_path_factory)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +99,24 @@ def test_the_loss_curve_of_two_processes_is_that_of_one(launcher, options, argum
     scores = [pd.read_parquet(folder / "case_metrics.parquet") for folder in (run, alone)]
     assert list(scores[0]["case_id"]) == list("abcdefg")
     pd.testing.assert_series_equal(*(score["relative_l2"] for score in scores), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "options"),
+    [
+        (MODULE, ("--devices=2", "--batch_size=1")),
+        (TORCHRUN, ("--batch_size=1",)),
+        (MODULE, ("--devices=2", "--batch_size=2", "--shard_nodes=2")),
+    ],
+    ids=["lightning", "torchrun", "shared nodes"],
+)
+def test_two_processes_learn_steps_as_one_does(launcher, options, of_steps, steps_alone, tmp_path):
+    run = tmp_path / "run"
+    done = train(*of_steps, "-o", run, *options, "-q", launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    assert_same_history(run, steps_alone)
+    scores = [pd.read_parquet(folder / "case_metrics.parquet") for folder in (run, steps_alone)]
+    pd.testing.assert_series_equal(*(score["relative_l2"] for score in scores), rtol=1e-3)
 
 
 def test_batches_of_different_numbers_of_cases_weigh_all_cases_alike(arguments, command, tmp_path):
@@ -112,6 +147,7 @@ def test_a_mistake_ends_all_processes_with_one_line(launcher, arguments, alone):
         ),
         (("pointnet", "--devices=2", "--shard_nodes=2"), "pointnet cannot share the nodes of a case; flare"),
         (("flare", "--devices=5"), "5 devices: there are only 4 training cases"),
+        (("transolver", "--devices=2", "--shard_nodes=2", "--task=next-step"), "transolver cannot share"),
     ],
 )
 def test_processes_that_do_not_fit(options, message, command, shared_store, tmp_path):

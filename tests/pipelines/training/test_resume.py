@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import lpbf_dataset as lpbf
 from pipelines.runs.checkpoint import (
@@ -149,11 +150,21 @@ def test_an_interruption_before_the_first_checkpoint(command, store, tmp_path, m
 
 
 @pytest.mark.slow
-def test_a_killed_training_equals_an_uninterrupted_one(make_store, tmp_path):
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ("bars", ("--epochs=40", "--batch_size=1")),
+        (
+            "builds",
+            ("--epochs=20", "--batch_size=2", "--task=next-step", "--state_noise=0.1", "--pushforward"),
+        ),
+    ],
+)
+def test_a_killed_training_equals_an_uninterrupted_one(data, options, make_store, builds, tmp_path):
     """Bit for bit, for a model that draws random numbers; killed at any time, while writing too."""
     splits = dict.fromkeys("abcd", "train") | {"e": "val"}
-    store = make_store(tmp_path / "s.zarr", splits)
-    recipe = ("--epochs=40", "--batch_size=1", "--ema_decay=0.9", "--checkpoint_minutes=0", "-q")
+    store = builds if data == "builds" else make_store(tmp_path / "s.zarr", splits)
+    recipe = ("--ema_decay=0.9", "--checkpoint_minutes=0", "-q", *options)
     arguments = ("transolver++", f"--data={store}", *recipe, *SMALL)
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     uninterrupted = start(*arguments, "-o", straight)
@@ -240,6 +251,19 @@ def remove(path: Path) -> None:
 def unfinished(copied):
     (copied / "metrics.json").unlink()
     return copied
+
+
+def test_a_run_older_than_an_option_goes_on(unfinished, command):
+    """What its configuration does not tell is the default; anything else is another training."""
+    path = unfinished / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    for name in ("task", "increments", "across_removal", "state_noise", "pushforward", "betas"):
+        del config[name]
+    path.write_text(yaml.safe_dump(config))
+    refused = command("flare", "-o", unfinished, "--resume", "--betas", "0.5", "0.9")
+    assert refused.code == 2
+    assert "betas is [0.5, 0.9], not [0.9, 0.999]" in refused.err
+    assert command("flare", "-o", unfinished, "--resume", "-q") == (0, "", "")
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit_of_a_weight, empty, remove])
