@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lpbf_dataset.build.history import lay_out_history
 from lpbf_dataset.case import Case
 from lpbf_dataset.features import geometry_features, mesh_surface
 from lpbf_dataset.mesh import cell_volumes, unique_edges
 from lpbf_dataset.simulation.job import VOLUME_TOLERANCE
 from lpbf_dataset.simulation.octree import build_mesh
+from lpbf_dataset.simulation.plan import planned_steps, submesh
 from lpbf_dataset.simulation.process import set_down
 from lpbf_dataset.simulation.voxels import drop_islands, voxelise
 from lpbf_dataset.sources.base import Surface, parent_design
 from lpbf_dataset.sources.part_files import place_on_plate, plate_frame
+from lpbf_dataset.steps import HistoryInMemory, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +67,7 @@ class MeshedPart:
     Parameters
     ----------
     case : Case
-        Points, cells, edges and features, in the order in which a store has them.
+        Points, cells, edges and features, in the order in which a store has them, and the planned steps.
     warnings : tuple of str
         What a user should know about how the mesh stands for the part.
     seconds : dict of str to float
@@ -103,6 +106,7 @@ def mesh_part(
     settings: SimulationSettings,
     *,
     features: bool = True,
+    steps: bool = False,
     sdf_surface: SdfSurface = "mesh",
 ) -> MeshedPart:
     """Mesh a part as `lpbf_dataset.simulation.process.simulate` does, and keep what it is stored with.
@@ -117,6 +121,8 @@ def mesh_part(
         How it is meshed.
     features : bool
         Whether the case gets the geometry features.
+    steps : bool
+        Whether the case gets the steps of its build, `Case.steps`, without fields.
     sdf_surface : {"mesh", "stl"}
         What their distances are taken to: the surface of the mesh, or that of the part.
 
@@ -134,9 +140,7 @@ def mesh_part(
     grid = voxelise(triangles, cell_height=settings.cell_height, group_cells=settings.group_cells)
     grid, islands = drop_islands(grid)
     mesh = build_mesh(grid, group_cells=settings.group_cells, plate_depth=settings.plate_depth)
-    nodes, corners = np.unique(mesh.cells[mesh.group > 0], return_inverse=True)
-    points = mesh.points[nodes].astype(np.float32)
-    cells = corners.reshape(-1, 8).astype(np.int32)
+    _, points, cells = submesh(mesh, mesh.group > 0)
     variables: dict[str, NDArray[np.generic]] = {
         "points": points,
         "cells": cells,
@@ -147,6 +151,9 @@ def mesh_part(
         part = Surface(triangles.astype(np.float32), name) if sdf_surface == "stl" else None
         variables |= geometry_features(points, cells, mesh_surface(points, cells), part)
     case = Case(name, parent_design(name), NOT_SIMULATED, variables)
+    if steps:
+        history = HistoryInMemory(*lay_out_history(planned_steps(mesh, settings), ()))
+        case = replace(case, steps=Steps(case, history))
     seconds = {"mesh": meshed - started, "features": time.perf_counter() - meshed}
     return MeshedPart(case, tuple(_remarks(case, islands, triangles)), seconds)
 

@@ -13,6 +13,7 @@ from lpbf_dataset.simulation.inherent_strain import cell_strain, voxel_strain
 from lpbf_dataset.simulation.materials import REFERENCE_TEMPERATURE
 from lpbf_dataset.simulation.mechanics import Mechanics, rigid_motion
 from lpbf_dataset.simulation.octree import OctreeMesh, build_mesh
+from lpbf_dataset.simulation.plan import ScheduledStep, build_schedule, group_schedule, submesh
 from lpbf_dataset.simulation.plate import cut_cells
 from lpbf_dataset.simulation.settings import SimulationSettings
 from lpbf_dataset.simulation.stress import stress_fields
@@ -25,15 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lpbf_dataset.schema import StepKind
     from lpbf_dataset.simulation.materials import Material
     from lpbf_dataset.simulation.plate import Region
-
-_RECOATING = 0.1
-"""Seconds between the end of a dwell and the next deposit, as in Netfabb's results."""
-
-_SETTLING = 50_000.0
-"""Seconds that cooling down, and then plate removal, take in Netfabb's results."""
 
 
 class HasTriangles(Protocol):
@@ -150,6 +144,7 @@ def simulate(
         Mechanics(mesh, material, inherent),
         Thermal(mesh, grid.solid, material),
         settings,
+        build_schedule(mesh, settings),
         clock,
         progress or (lambda *_: None),
     )
@@ -187,10 +182,10 @@ class _Build:
     mechanics: Mechanics
     thermal: Thermal
     settings: SimulationSettings
+    schedule: list[ScheduledStep]
     clock: _Clock
     progress: Callable[[int, int], None]
     steps: list[Step] = field(default_factory=list)
-    time: float = 0.0
     displacement: NDArray[np.float64] | None = None
 
     def deposit(self, group: int) -> None:
@@ -211,28 +206,24 @@ class _Build:
         with self.clock.stage("solution"):
             states = self.mechanics.solve(group, strains)
         self.displacement = states[1]
-        deposited = max(self.time, _RECOATING / 10.0)
-        self.time += duration
-        dwelt = self.time if is_last else self.time - _RECOATING
-        self._record(self._state("deposited", deposited, group, states[0], strains[0], temperature))
-        self._record(self._state("dwelt", dwelt, group, states[1], strains[1], temperature))
+        for state, strain in zip(states[:2], strains[:2], strict=True):
+            self._record(self._state(self._due, state, strain, temperature))
         if is_last:
-            self.time += _SETTLING
             cold = np.full_like(temperature, REFERENCE_TEMPERATURE)
-            self._record(self._state("cooled", self.time, group, states[2], strains[2], cold))
+            self._record(self._state(self._due, states[2], strains[2], cold))
 
     def cut(self, region: Region) -> Step:
         """Cut the cooled build from the plate in a region; the rest of the plate holds it."""
-        mesh, group = self.mesh, self.mesh.group_count
-        gone = cut_cells(mesh, region)
+        gone = cut_cells(self.mesh, region)
         strain, cold = self._cold_strain()
         with self.clock.stage("cut"):
             displacement = self.mechanics.solve_cut(gone, strain)
-        return self._state("cut", self.time, group, displacement, strain, cold, gone=gone)
+        cut = self._due._replace(kind="cut", time=self.steps[-1].time)
+        return self._state(cut, displacement, strain, cold, gone=gone)
 
     def remove_plate(self, islands: list[int]) -> SimulationLog:
         """Take the plate away and the rigid motion out; return the log of the whole build."""
-        mesh, group = self.mesh, self.mesh.group_count
+        mesh = self.mesh
         strain, cold = self._cold_strain()
         with self.clock.stage("removal"):
             displacement = self.mechanics.solve_removed(strain)
@@ -241,11 +232,8 @@ class _Build:
         np.add.at(volume, mesh.cells[part], mesh.volume[part, None] / 8.0)
         rotation, translation = rigid_motion(mesh.points, displacement, volume)
         fitted = (mesh.points + displacement) @ rotation.T + translation - mesh.points
-        self.time += _SETTLING
-        state = self._state(
-            "removed", self.time, group, displacement, strain, cold, gone=mesh.group == 0, fitted=fitted
-        )
-        self._record(state)
+        gone = mesh.group == 0
+        self._record(self._state(self._due, displacement, strain, cold, gone=gone, fitted=fitted))
         before, after = (
             float(np.sqrt(np.average((u**2).sum(axis=1), weights=volume))) for u in (displacement, fitted)
         )
@@ -258,11 +246,14 @@ class _Build:
         every = slice(0, len(mesh.size))
         return self.mechanics.eigenstrain(0.0 * cold, every, inherent_until=mesh.group_count), cold
 
+    @property
+    def _due(self) -> ScheduledStep:
+        """The step to record next."""
+        return self.schedule[len(self.steps)]
+
     def _state(
         self,
-        kind: StepKind,
-        at: float,
-        group: int,
+        step: ScheduledStep,
         displacement: NDArray[np.float64],
         strain: NDArray[np.float64],
         temperature: NDArray[np.float64],
@@ -270,47 +261,19 @@ class _Build:
         gone: NDArray[np.bool_] | None = None,
         fitted: NDArray[np.float64] | None = None,
     ) -> Step:
-        """Put the state into the next step; `fitted` is the displacement to report where it differs."""
-        mesh = self.mesh
+        """Put the state into a step; `fitted` is the displacement to report where it differs."""
         with self.clock.stage("stress"):
-            elastic = self.mechanics.nodal_strain(group, displacement, strain, gone)
-            left = slice(None) if gone is None else ~gone
-            nodes, cells = np.unique(mesh.cells[mesh.active_cells(group)][left], return_inverse=True)
+            elastic = self.mechanics.nodal_strain(step.group, displacement, strain, gone)
+            left = self.mesh.group <= step.group
+            nodes, points, cells = submesh(self.mesh, left if gone is None else left & ~gone)
             fields = {
                 "displacement": (displacement if fitted is None else fitted)[nodes].astype(np.float32),
                 "temperature": temperature[nodes].astype(np.float32),
                 **stress_fields(elastic[nodes], self.mechanics.elastic),
             }
-        return Step(
-            number=len(self.steps) + 1,
-            kind=kind,
-            time=at,
-            points=mesh.points[nodes].astype(np.float32),
-            cells=cells.reshape(-1, 8).astype(np.int32),
-            fields=fields,
-        )
+        return Step(step.number, step.kind, step.time, points, cells, fields)
 
     def _record(self, state: Step) -> None:
         """Keep a step."""
         self.steps.append(state)
-        self.progress(len(self.steps), 2 * self.mesh.group_count + 2)
-
-
-def group_schedule(mesh: OctreeMesh, group: int, settings: SimulationSettings) -> tuple[float, float]:
-    """How long a layer group takes, and the heat that goes into it meanwhile.
-
-    Returns
-    -------
-    duration : float
-        Scanning and dwelling of all its layers, s.
-    power : float
-        Absorbed laser power, averaged over the duration, W.
-    """
-    cells = mesh.cell_range(group)
-    top = (mesh.corner[cells, 2] + mesh.size[cells]).max()
-    height = (top - (group - 1) * mesh.group_cells) * mesh.cell[2]
-    layers = height / settings.layer_thickness
-    area = mesh.volume[cells].sum() / height
-    scanning = layers * area / (settings.hatch * settings.scan_speed)
-    duration = layers * settings.dwell + scanning
-    return float(duration), float(settings.absorption * settings.laser_power * scanning / duration)
+        self.progress(len(self.steps), len(self.schedule))

@@ -36,6 +36,28 @@ def without_lid(surface: trimesh.Trimesh) -> trimesh.Trimesh:
     return trimesh.Trimesh(surface.vertices, surface.faces[surface.face_normals[:, 2] < 0.5], process=False)
 
 
+def test_every_planned_step_is_that_of_the_simulated_and_stored_part(ring, tmp_path):
+    setup = replace(SETUP, scale_to=20.0)
+    (outcome,) = simulate_parts([ring], setup, tmp_path / "results")
+    assert outcome.status == "simulated"
+    options = BuildOptions(rules="none", steps="all")
+    build_store([NetfabbSource(tmp_path / "results")], tmp_path / "store.zarr", options)
+    stored = lpbf.open_dataset(tmp_path / "store.zarr")["ring"].steps
+
+    part = place_part(ring.read(), setup)
+    case = mesh_part("ring", part.surface, setup.settings, features=False, steps=True).case
+    assert len(case.steps) == len(stored) > 4
+    for planned, step in zip(case.steps, stored, strict=True):
+        assert planned.field_names == ()
+        for name in ("kind", "time", "height", "group", "index", "case_id"):
+            assert getattr(planned, name) == getattr(step, name), name
+        for name in ("points", "cells"):
+            assert planned.variables[name].dtype == step.variables[name].dtype
+            np.testing.assert_array_equal(planned.variables[name], step.variables[name], err_msg=name)
+    np.testing.assert_array_equal(case.steps[-1].points, case.points)
+    assert list(case.steps.table.number) == list(stored.table.number)
+
+
 @pytest.mark.parametrize("sdf_surface", ["mesh", "stl"])
 def test_the_case_is_that_of_the_simulated_and_stored_part(sdf_surface, ring, tmp_path):
     setup = replace(SETUP, scale_to=20.0, orient="x")
