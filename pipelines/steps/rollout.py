@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -121,14 +122,15 @@ def roll_out(
     run : Run
         Trained on a task of steps.
     case : lpbf_dataset.Case
-        With its `steps`, whose fields have no influence, and what `read_steps` needs.
+        With its `steps`, whose fields have no influence and may be absent, and what `read_steps` needs.
     levels_folder : Path, optional
         As of `Run.predict`.
 
     Yields
     ------
     CaseStep
-        A step, up to the removal of the plate unless the model knows that too, with the true fields.
+        A step, up to the removal of the plate unless the model knows that too, with the true fields if the
+        case has any.
     (nodes, targets) float32 ndarray
         The prediction, as of `predict_step`.
 
@@ -208,7 +210,10 @@ def read_steps(run: Run, case: Case) -> Iterator[CaseStep]:
     if not isinstance(case.steps, Steps):
         raise RunError(f"case {case.case_id!r} has no steps; build its store with lpbf-build --steps all")
     known = known_steps(case.steps.table, across_removal=task.across_removal)
-    yield from StepReader.of(run.description).steps(case, known)
+    reader = StepReader.of(run.description)
+    # Those of a part that is only planned have no fields.
+    there = tuple(name for name in reader.fields if name in case.steps.fields)
+    yield from replace(reader, fields=there).steps(case, known)
 
 
 def _task(run: Run) -> StepTask:
