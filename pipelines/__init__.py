@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.prediction.predict import Prediction, predict
+    from pipelines.prediction.predict import predict
+    from pipelines.prediction.prediction import Prediction
 
 __all__ = ["Prediction", "predict"]
 

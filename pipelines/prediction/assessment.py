@@ -9,9 +9,11 @@ import numpy as np
 
 from lpbf_dataset.distortion import CompensationError
 from lpbf_dataset.distortion.magnitude import magnitude
+from lpbf_dataset.mesh.surface_field import SurfaceInterpolator
 from lpbf_dataset.sources.base import CaseError
+from pipelines.prediction.build import last_on_plate
 from pipelines.prediction.part_setup import setup_remarks
-from pipelines.prediction.predict import displacement_of
+from pipelines.prediction.prediction import COMPONENTS, displacement_of
 from pipelines.prediction.truth import simulated_truth, stored_truth
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
     from lpbf_dataset.distortion import Compensation
     from lpbf_dataset.distortion.magnitude import Magnitude
-    from pipelines.prediction.predict import Prediction, Predictor
+    from pipelines.prediction.predict import Predictor
+    from pipelines.prediction.prediction import Prediction
     from pipelines.prediction.truth import Truth
 
 
@@ -67,6 +70,9 @@ class Assessment:
         What the solver, or the store, says.
     warnings : tuple of str
         A line each.
+    on_plate : Magnitude or None
+        Figures of the surface of the last step on the plate; None where the build or its displacement is not
+        predicted.
     """
 
     prediction: Prediction
@@ -77,6 +83,7 @@ class Assessment:
     compensation: Compensation | None
     truth: Truth | None
     warnings: tuple[str, ...]
+    on_plate: Magnitude | None = None
 
     @property
     def place(self) -> NDArray[np.float64]:
@@ -130,7 +137,16 @@ def assess(predictor: Predictor, prediction: Prediction, options: AssessmentOpti
         compensation,
         truth,
         tuple(dict.fromkeys(warnings)),
+        _on_plate(prediction, options.tolerance) if figures and prediction.build else None,
     )
+
+
+def _on_plate(prediction: Prediction, tolerance: float) -> Magnitude:
+    step = last_on_plate(prediction.build)
+    to_surface = SurfaceInterpolator(step.points, step.cells)
+    displacement = np.column_stack([step.scalar(name) for name in COMPONENTS])
+    moved = to_surface(displacement, np.asarray(prediction.surface.vertices)).values
+    return magnitude(prediction.surface, moved, tolerance)
 
 
 def _spread(prediction: Prediction) -> NDArray[np.float64] | None:

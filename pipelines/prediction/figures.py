@@ -9,10 +9,13 @@ import numpy as np
 
 from lpbf_dataset.mesh import cell_volumes
 from lpbf_dataset.schema import VARIABLES, resolve_scalar
+from pipelines.prediction.build import last_on_plate
 from pipelines.prediction.known_errors import known_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from lpbf_dataset.distortion.deviation import Deviation
     from lpbf_dataset.distortion.magnitude import Magnitude
@@ -36,14 +39,8 @@ def figures(assessment: Assessment, predictor: Predictor) -> dict[str, Any]:
         "axes": prediction.axes,
         "tolerance_mm": assessment.options.tolerance,
         "displacement": _displacement(assessment),
-        "fields": {
-            name: {
-                "min": float(values.min()),
-                "max": float(values.max()),
-                "unit": VARIABLES[resolve_scalar(name)[0]].units,
-            }
-            for name, values in prediction.fields.items()
-        },
+        "fields": _fields(prediction.fields),
+        "build": _build(assessment),
         "mesh": {
             "nodes": case.node_count,
             "cells": case.cell_count,
@@ -80,6 +77,35 @@ def table_row(values: Mapping[str, Any]) -> dict[str, Any]:
         "simulated_max_mm": (truth.get("displacement") or {}).get("max_mm"),
         "relative_l2": scores.get("relative_l2"),
         "speed_up": truth.get("speed_up"),
+    }
+
+
+def _fields(fields: Mapping[str, NDArray[np.floating]]) -> dict[str, Any]:
+    return {
+        name: {
+            "min": float(values.min()),
+            "max": float(values.max()),
+            "unit": VARIABLES[resolve_scalar(name)[0]].units,
+        }
+        for name, values in fields.items()
+    }
+
+
+def _build(assessment: Assessment) -> dict[str, Any] | None:
+    prediction = assessment.prediction
+    if not prediction.build:
+        return None
+    on_plate = last_on_plate(prediction.build)
+    return {
+        "steps": [
+            {"kind": step.kind, "time_s": step.time, "height_mm": step.height} for step in prediction.build
+        ],
+        "is_on_plate": prediction.is_on_plate,
+        "on_plate": {
+            "step": prediction.build.index(on_plate),
+            "displacement": assessment.on_plate and _magnitude(assessment.on_plate),
+            "fields": _fields({name: on_plate.scalar(name) for name in prediction.fields}),
+        },
     }
 
 
@@ -127,4 +153,5 @@ def _truth(assessment: Assessment) -> dict[str, Any] | None:
         "solver_seconds": truth.solver_seconds,
         "surrogate_seconds": truth.surrogate_seconds,
         "speed_up": truth.speed_up,
+        "step_errors": {name: list(errors) for name, errors in truth.step_errors.items()},
     }

@@ -11,6 +11,9 @@ file                       what it is
 ``<part>_surface.ply``     the same, coloured by the displacement
 ``<part>_compensated.stl`` the surface to print, in mm, where the part lies in its file
 ``picture.png``            the predicted part; ``truth.png`` and ``compensation.png`` likewise
+``<part>.pvd``             of a run of steps the build over time, for ParaView, with a ``.vtu`` for each step
+                           in the folder ``<part>``
+``build.png``              of such a run the largest distortion against the height of the build
 =========================  ================================================================================
 
 Meshes and surfaces stand on the plate, z up; only the compensated surface is back in the frame of the file.
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from trimesh import Trimesh
 
     from pipelines.prediction.assessment import Assessment
-    from pipelines.prediction.predict import Prediction
+    from pipelines.prediction.prediction import Prediction
 
     Arrays = dict[str, NDArray[np.floating]]
 

@@ -12,7 +12,9 @@ import lpbf_dataset as lpbf
 from lpbf_dataset.engine import SerialEngine, TaskError
 from lpbf_dataset.export import ExportError
 from lpbf_dataset.sources.base import CaseError, FailureReason
+from lpbf_dataset.steps import Steps
 from pipelines.prediction.assessment import AssessmentOptions, assess
+from pipelines.prediction.build_files import BUILD_PICTURE, write_build
 from pipelines.prediction.figures import figures
 from pipelines.prediction.files import FIGURES, REPORT, write_fields
 from pipelines.prediction.pictures import COMPENSATION_PICTURE, PICTURE, TRUTH_PICTURE, drawings
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from lpbf_dataset.engine import Engine
     from lpbf_dataset.simulation.job import PartSetup
     from lpbf_dataset.sources.part_files import PartReference
-    from pipelines.prediction.predict import Prediction
+    from pipelines.prediction.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,9 @@ def _predict(
     assessment = assess(predictor, _prediction(part, predictor), job.options)
     folder.mkdir(exist_ok=True)
     # A part is done when its figures are there, and these are of an earlier one.
-    for stale in (FIGURES, PICTURE, TRUTH_PICTURE, COMPENSATION_PICTURE):
+    for stale in (FIGURES, PICTURE, TRUTH_PICTURE, COMPENSATION_PICTURE, BUILD_PICTURE):
         (folder / stale).unlink(missing_ok=True)
-    names = write_fields(assessment, folder)
+    names = [*write_fields(assessment, folder), *write_build(assessment.prediction, folder)]
     draw(list(drawings(assessment, folder)))
     values = figures(assessment, predictor)
     files.write_text(folder / REPORT, prediction_report(values, folder, names))
@@ -186,12 +188,14 @@ def _key(part: PartReference | StoredCase, job: PredictionJob) -> dict[str, Any]
 
 
 def _content(part: PartReference | StoredCase) -> str:
-    """SHA-256 of the file, or of the arrays of a case."""
+    """SHA-256 of the file, or of the arrays of a case and the table of its steps."""
     if isinstance(part, StoredCase):
         case = lpbf.open_dataset(part.store)[part.name]
         digest = hashlib.sha256()
         for name, array in case.variables.items():
             digest.update(name.encode() + array.tobytes())
+        if isinstance(case.steps, Steps):
+            digest.update(json.dumps(case.steps.table.to_json()).encode())
         return digest.hexdigest()
     try:
         with part.path.open("rb") as stream:

@@ -126,7 +126,7 @@ def drawings(assessment: Assessment, folder: Path) -> Iterator[Drawing]:
         assessment.displacement,
         field,
         values,
-        f"part {name}, predicted",
+        f"part {name}, predicted{' on the plate' if prediction.is_on_plate else ''}",
         assessment.magnitude.vertex if assessment.magnitude else None,
         folder / PICTURE,
     )

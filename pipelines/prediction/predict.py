@@ -3,13 +3,14 @@
 >>> import pipelines
 >>> prediction = pipelines.predict("run", "bracket.stl")  # doctest: +SKIP
 >>> print(prediction.case.node_count, *prediction.fields, *prediction.warnings)  # doctest: +SKIP
+>>> for step in prediction.build:  # of a run of --task next-step  # doctest: +SKIP
+...     print(step.kind, step.time, step.height, abs(step.displacement).max())
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,92 +18,30 @@ import numpy as np
 import trimesh
 
 from lpbf_dataset.case import Case
-from lpbf_dataset.distortion import compensate, displacement_at, refined
+from lpbf_dataset.distortion import CompensationError, compensate, displacement_at, refined
 from lpbf_dataset.features import mesh_surface
-from lpbf_dataset.mesh.surface_field import SurfaceInterpolator
 from lpbf_dataset.simulation.part_case import MeshedPart, PlacedPart, mesh_part, place_part
 from lpbf_dataset.sources.base import CaseError, FailureReason, parent_design
 from lpbf_dataset.sources.part_files import PartGeometry, read_part
 from lpbf_dataset.sources.part_files.surface import mend
+from pipelines.prediction.build import ON_PLATE, predict_state
 from pipelines.prediction.known_errors import remarks_on
 from pipelines.prediction.part_setup import setup_remarks, training_setup
-from pipelines.runs.run import Run, RunError
+from pipelines.prediction.prediction import Prediction, displacement_of
+from pipelines.runs.run import Run
 from pipelines.runs.training_set import TrainingSet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from os import PathLike
 
     from numpy.typing import NDArray
 
     from lpbf_dataset.distortion import Compensation, DisplacementSource
     from lpbf_dataset.simulation.job import PartSetup
-
-COMPONENTS = tuple(f"displacement_{axis}" for axis in "xyz")
+    from pipelines.prediction.build import PredictedState
 
 CELLS_PER_EDGE = 2.0
 """Longest edge of a surface that carries a field, in heights of the finest cell."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """Predicted fields of a part.
-
-    Parameters
-    ----------
-    case : Case
-        The mesh of the part, and the features that the model needed.
-    fields : mapping of str to (nodes,) float32 ndarray
-        By the names of the targets of the run, in the units of `lpbf_dataset.schema.VARIABLES`.
-    std : mapping of str to (nodes,) float32 ndarray
-        Standard deviation over the members of an ensemble; empty for a single model.
-    surface : trimesh.Trimesh
-        Of the part as it stands on the plate, in mm, with vertices dense enough to carry the fields; that of
-        the mesh where the case comes from a store.
-    placed : PlacedPart or None
-        The part as it was read; None where the case comes from a store.
-    warnings : tuple of str
-        What to know before trusting it, a line each.
-    seconds : mapping of str to float
-        Wall time: "mesh", "features" and "model".
-    """
-
-    case: Case
-    fields: Mapping[str, NDArray[np.float32]]
-    std: Mapping[str, NDArray[np.float32]]
-    surface: trimesh.Trimesh
-    placed: PlacedPart | None
-    warnings: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def axes(self) -> str:
-        """Axes along which the displacement is predicted, a part of ``"xyz"``."""
-        return known_axes(self.fields)
-
-    @property
-    def displacement(self) -> NDArray[np.float32]:
-        """Displacement of the nodes, (nodes, 3) float32, mm; 0 along axes for which none is predicted."""
-        return displacement_of(self.fields, self.case.node_count)
-
-    def on_surface(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Bring a field from the nodes, (nodes, ...), to the vertices of the surface, (v, ...) float64."""
-        return self._to_surface(values, np.asarray(self.surface.vertices)).values
-
-    @cached_property
-    def _to_surface(self) -> SurfaceInterpolator:
-        return SurfaceInterpolator(self.case.points, self.case.cells)
-
-
-def known_axes(fields: Mapping[str, object]) -> str:
-    """Axes along which fields hold the displacement."""
-    return "".join(name[-1] for name in COMPONENTS if name in fields)
-
-
-def displacement_of(fields: Mapping[str, NDArray[np.floating]], nodes: int) -> NDArray[np.float32]:
-    """Components of the displacement side by side, (nodes, 3) float32; 0 where there is none."""
-    absent = np.zeros(nodes, np.float32)
-    return np.column_stack([fields.get(name, absent) for name in COMPONENTS]).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +86,10 @@ class Predictor:
             *setup_remarks(self.setup, self.training, simulates=False),
             *self._remarks(meshed.case),
         )
-        return self._predicted(meshed.case, surface, placed, warnings, meshed.seconds)
+        started = time.perf_counter()
+        state = predict_state(self.run, meshed.case)
+        seconds = {**meshed.seconds, "model": time.perf_counter() - started}
+        return self._prediction(state, surface, placed, warnings, seconds)
 
     def of_case(self, case: Case) -> Prediction:
         """Predict a case of a store.
@@ -159,20 +101,23 @@ class Predictor:
         CaseError
             If its cells form no mesh.
         """
-        outside = mesh_surface(case.points, case.cells)
+        started = time.perf_counter()
+        state = predict_state(self.run, case)
+        seconds = {"model": time.perf_counter() - started}
+        outside = mesh_surface(state.case.points, state.case.cells)
         surface = trimesh.Trimesh(outside.vertices, outside.triangles, process=False)
         warnings = self._remarks(case)
         if case.split == "train":
             warnings += (f"{case.case_id} is a training case: its error tells nothing of other parts",)
-        return self._predicted(case, surface, None, warnings, {})
+        return self._prediction(state, surface, None, warnings, seconds)
 
     def timed_again(self, prediction: Prediction) -> float:
         """Wall time in seconds of the features and the model for a part once more, without its mesh."""
         assert prediction.placed is not None, "the mesh of a stored case was never made here"
-        features = self._mesh("timed", prediction.placed.surface).seconds["features"]
+        meshed = self._mesh("timed", prediction.placed.surface)
         started = time.perf_counter()
-        self.run.predict_with_uncertainty(prediction.case)
-        return features + time.perf_counter() - started
+        predict_state(self.run, meshed.case)
+        return meshed.seconds["features"] + time.perf_counter() - started
 
     def compensated(self, prediction: Prediction, iterations: int) -> Compensation:
         """Find the surface to print so that, by this model, the part comes out as designed.
@@ -187,10 +132,12 @@ class Predictor:
         Raises
         ------
         CompensationError
-            If the surface is not closed or cannot be moved.
+            If the surface is not closed or cannot be moved, or the part is predicted on the plate alone.
         CaseError
             If a moved surface cannot be meshed.
         """
+        if prediction.is_on_plate:
+            raise CompensationError("the run does not know how the part springs back off the plate")
         return compensate(
             prediction.surface,
             self.displacement_source(),
@@ -202,8 +149,8 @@ class Predictor:
         """Return what predicts the displacement of any surface, meshed anew."""
 
         def displacement(surface: trimesh.Trimesh) -> NDArray[np.float64]:
-            case = self._mesh("iterate", surface).case
-            fields = dict(zip(self.run.targets, self.run.predict(case).T, strict=True))
+            case, mean, *_ = predict_state(self.run, self._mesh("iterate", surface).case)
+            fields = dict(zip(self.run.targets, mean.T, strict=True))
             return displacement_at(surface, case.points, case.cells, displacement_of(fields, case.node_count))
 
         return displacement
@@ -214,25 +161,28 @@ class Predictor:
             surface,
             self.setup.settings,
             features=bool(self.run.description.features),
+            steps=self.run.description.task is not None,
             sdf_surface=self.training.sdf_surface if self.training else "mesh",
         )
 
-    def _predicted(
+    def _prediction(
         self,
-        case: Case,
+        state: PredictedState,
         surface: trimesh.Trimesh,
         placed: PlacedPart | None,
         warnings: tuple[str, ...],
         seconds: dict[str, float],
     ) -> Prediction:
-        started = time.perf_counter()
-        mean, std = self.run.predict_with_uncertainty(case)
-        if not np.isfinite(mean).all():
-            raise RunError(f"{self.run.path} predicts numbers that are not finite for {case.case_id}")
-        seconds = {**seconds, "model": time.perf_counter() - started}
-        fields = dict(zip(self.run.targets, np.ascontiguousarray(mean.T), strict=True))
-        spread = {} if std is None else dict(zip(self.run.targets, np.ascontiguousarray(std.T), strict=True))
-        return Prediction(case, fields, spread, surface, placed, warnings, seconds)
+        fields, spread = (
+            {}
+            if columns is None
+            else dict(zip(self.run.targets, np.ascontiguousarray(columns.T), strict=True))
+            for columns in (state.mean, state.std)
+        )
+        prediction = Prediction(
+            state.case, fields, spread, surface, placed, warnings, seconds, build=state.build
+        )
+        return replace(prediction, warnings=(ON_PLATE, *warnings)) if prediction.is_on_plate else prediction
 
     def _remarks(self, case: Case) -> tuple[str, ...]:
         return (*remarks_on(self.run), *self._unlike_training(case))
@@ -272,7 +222,7 @@ def predict(
     Raises
     ------
     RunError
-        If the run cannot be opened, or a case lacks what the model needs.
+        If the run cannot be opened, a case lacks what the model needs, or it predicts what is not finite.
     CaseError
         If the part cannot be read or meshed.
     """

@@ -6,11 +6,13 @@ from importlib.resources import files as resources
 from typing import TYPE_CHECKING, Any
 
 from lpbf_dataset import __version__
-from lpbf_dataset.report.markup import Html, document, element, png, section, table
+from lpbf_dataset.report.markup import Html, document, element, section, table
 from lpbf_dataset.report.text import NARROW_SPACE, number, percent, unit
 from lpbf_dataset.schema import VARIABLES, resolve_scalar
+from pipelines.prediction.build_report import build_section
 from pipelines.prediction.known_errors import SPLIT_NAMES
 from pipelines.prediction.pictures import COMPENSATION_PICTURE, PICTURE, TRUTH_PICTURE
+from pipelines.prediction.wording import field_table, length, mm, picture, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,33 +70,19 @@ def _subtitle(values: Mapping[str, Any]) -> str:
     return f"by {models} of the run {values['run']}, lpbf-toolkit {__version__}"
 
 
-def _mm(value: float) -> str:
-    return f"{_length(value)}{NARROW_SPACE}mm"
-
-
-def _length(value: float) -> str:
-    """Write a number of millimetres; nothing printed is measured to less than a micrometre."""
-    return f"<{NARROW_SPACE}0.001" if 0.0 < value < 0.001 else _short(value)
-
-
-def _short(value: float) -> str:
-    """Three significant digits: no prediction is good for more."""
-    return number(float(f"{value:.3g}"))
-
-
 def _key(values: Mapping[str, Any]) -> Html:
     moved, mesh = values["displacement"], values["mesh"]
     tiles = {}
     if moved:
         along = "" if values["axes"] == "xyz" else f" in {', '.join(values['axes'])}"
         tiles = {
-            f"largest distortion{along}": _mm(moved["max_mm"]),
-            "95 % of the surface within": _mm(moved["p95_mm"]),
-            "RMS over the surface": _mm(moved["rms_mm"]),
+            f"largest distortion{along}": mm(moved["max_mm"]),
+            "95 % of the surface within": mm(moved["p95_mm"]),
+            "RMS over the surface": mm(moved["rms_mm"]),
             f"surface beyond {values['tolerance_mm']:g} mm": percent(moved["beyond_tolerance"]),
         }
         if "std_at_max_mm" in moved:
-            tiles["spread of the models there"] = f"±{NARROW_SPACE}{_mm(moved['std_at_max_mm'])}"
+            tiles["spread of the models there"] = f"±{NARROW_SPACE}{mm(moved['std_at_max_mm'])}"
     tiles["nodes of the mesh"] = number(mesh["nodes"])
     if truth := values["truth"]:
         tiles["relative L2 error"] = percent(_main_scores(truth)[1]["relative_l2"])
@@ -111,6 +99,8 @@ def _main_scores(truth: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:
 
 def _sections(values: Mapping[str, Any], folder: Path, names: Sequence[str]) -> Iterator[Section]:
     yield section("Where", "where", *_where(values, folder))
+    if values["build"]:
+        yield build_section(values, folder)
     if values["compensation"]:
         yield section("Compensation", "compensation", *_compensation(values, folder))
     if values["truth"]:
@@ -118,7 +108,12 @@ def _sections(values: Mapping[str, Any], folder: Path, names: Sequence[str]) -> 
     yield section(
         "What is not known", "unknown", element("ul", *(element("li", x) for x in _unknown(values)))
     )
-    yield section("Fields, mesh and time", "mesh", _fields(values), *_mesh(values))
+    yield section(
+        "Fields, mesh and time",
+        "mesh",
+        field_table("predicted field, over all nodes", values["fields"]),
+        *_mesh(values),
+    )
     yield section("Files", "files", element("ul", *(element("li", text) for text in _files(names))))
 
 
@@ -131,10 +126,16 @@ def _where(values: Mapping[str, Any], folder: Path) -> Iterator[str]:
         along = "" if values["axes"] == "xyz" else f" along {', '.join(values['axes'])}"
         yield element(
             "p",
-            f"The surface moves most{along}, by {_mm(moved['max_mm'])}, at x = {x}, y = {y}, z = {z} mm, "
-            f"{_origin(values)}. The rigid motion of the whole part is taken out, as in the training data.",
+            f"The surface moves most{along}, by {mm(moved['max_mm'])}, at x = {x}, y = {y}, z = {z} mm, "
+            f"{_origin(values)}. {_frame(values)}",
         )
-    yield _image(folder / PICTURE, "the predicted part, its deformation exaggerated")
+    yield picture(folder / PICTURE, "the predicted part, its deformation exaggerated")
+
+
+def _frame(values: Mapping[str, Any]) -> str:
+    if values["build"] and values["build"]["is_on_plate"]:
+        return "That is on the plate, which holds it; the springback when it comes off is not predicted."
+    return "The rigid motion of the whole part is taken out, as in the training data."
 
 
 def _origin(values: Mapping[str, Any]) -> str:
@@ -149,13 +150,13 @@ def _compensation(values: Mapping[str, Any], folder: Path) -> Iterator[str]:
     left = after["rms_mm"] / before["rms_mm"] if before["rms_mm"] else 0.0
     yield element(
         "p",
-        f"Printed as designed the part deviates by {_mm(before['rms_mm'])} RMS, compensated by "
-        f"{_mm(after['rms_mm'])}, {percent(left)} of it. Both are the model's own estimate after "
+        f"Printed as designed the part deviates by {mm(before['rms_mm'])} RMS, compensated by "
+        f"{mm(after['rms_mm'])}, {percent(left)} of it. Both are the model's own estimate after "
         f"{_times(compensation['iterations'], 'move')} of the surface; the error of the model comes on top. "
         f"{_measure(values)}",
     )
     rows = [
-        (caption, *(_length(of[name]) for name in ("rms_mm", "p95_mm", "max_mm")))
+        (caption, *(length(of[name]) for name in ("rms_mm", "p95_mm", "max_mm")))
         for caption, of in (("printed as designed", before), ("compensated, then printed", after))
     ]
     yield table(("", "RMS [mm]", "P95 [mm]", "largest [mm]"), rows, numeric=(1, 2, 3))
@@ -164,7 +165,7 @@ def _compensation(values: Mapping[str, Any], folder: Path) -> Iterator[str]:
             "p",
             f"{number(held)} vertices were moved less than wanted, or the surface would run through itself.",
         )
-    yield _image(folder / COMPENSATION_PICTURE, "deviation before and after compensation")
+    yield picture(folder / COMPENSATION_PICTURE, "deviation before and after compensation")
 
 
 def _unit_of(field: str) -> str:
@@ -185,7 +186,7 @@ def _truth(values: Mapping[str, Any], folder: Path) -> Iterator[str]:
     rows = [
         (
             name,
-            *(_short(scores[metric]) for metric in _METRICS),
+            *(short(scores[metric]) for metric in _METRICS),
             _unit_of(name),
         )
         for name, scores in truth["scores"].items()
@@ -195,7 +196,7 @@ def _truth(values: Mapping[str, Any], folder: Path) -> Iterator[str]:
     if (true := truth["displacement"]) and (moved := values["displacement"]):
         names = {"max_mm": "largest [mm]", "p95_mm": "P95 [mm]", "rms_mm": "RMS [mm]"}
         rows = [
-            (caption, *(_length(of[name]) for name in names), percent(of["beyond_tolerance"]))
+            (caption, *(length(of[name]) for name in names), percent(of["beyond_tolerance"]))
             for caption, of in (("predicted", moved), ("true", true))
         ]
         head = ("distortion of the surface", *names.values(), f"beyond {values['tolerance_mm']:g} mm")
@@ -207,7 +208,7 @@ def _truth(values: Mapping[str, Any], folder: Path) -> Iterator[str]:
             f"with its features, {truth['speed_up']:.0f} times less; both were measured here and now, "
             "without the mesh, which they share.",
         )
-    yield _image(folder / TRUTH_PICTURE, "truth, prediction and error")
+    yield picture(folder / TRUTH_PICTURE, "truth, prediction and error")
 
 
 def _unknown(values: Mapping[str, Any]) -> Iterator[str]:
@@ -220,7 +221,9 @@ def _unknown(values: Mapping[str, Any]) -> Iterator[str]:
     if not values["truth"]:
         yield f"The error on this part: it was not simulated (--simulate). {_errors(values['known_errors'])}"
     if values["members"] == 1:
-        yield "How sure the model is: an ensemble (lpbf-train --members) would tell its spread."
+        # There are no ensembles of models of steps.
+        remedy = "" if values["build"] else ": an ensemble (lpbf-train --members) would tell its spread"
+        yield f"How sure the model is{remedy}."
     elif values["displacement"]:
         yield "What the spread of the models leaves out: an error that all of them share does not show in it."
     if values["compensation"]:
@@ -249,14 +252,6 @@ def _times(count: int, what: str) -> str:
     return f"one {what}" if count == 1 else f"{count} {what}s"
 
 
-def _fields(values: Mapping[str, Any]) -> Html:
-    rows = [
-        (name, *(_short(of[end]) for end in ("min", "max")), unit(of["unit"]))
-        for name, of in values["fields"].items()
-    ]
-    return table(("predicted field, over all nodes", "least", "largest", "unit"), rows, numeric=(1, 2))
-
-
 def _mesh(values: Mapping[str, Any]) -> Iterator[str]:
     mesh = values["mesh"]
     size = " x ".join(f"{length:.4g}" for length in mesh["size_mm"])
@@ -274,16 +269,13 @@ def _mesh(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _files(names: Sequence[str]) -> Iterator[str]:
     meanings = {
+        ".pvd": "the build over time, for ParaView: a mesh with the predicted fields for each step",
         ".vtu": "every predicted field on the mesh, for ParaView",
         "_surface.vtp": "the same on the surface of the part",
         "_surface.ply": "the same, with colours",
         "_compensated.stl": "the surface to print, in mm, where the part lies in its file",
     }
-    for name in names:
+    # The series stands for the files of its steps.
+    for name in (name for name in names if "/" not in name):
         meaning = next((text for ending, text in meanings.items() if name.endswith(ending)), "")
         yield f"{name}: {meaning}"
-
-
-def _image(path: Path, description: str) -> Html:
-    """Embed a picture; nothing where there is none."""
-    return png(path.read_bytes(), description) if path.is_file() else Html("")

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import trimesh
 
-from lpbf_dataset.schema import VARIABLES, resolve_scalar
+from lpbf_dataset.build.history import lay_out_history
+from lpbf_dataset.schema import resolve_scalar
 from lpbf_dataset.simulation.materials import MATERIALS
 from lpbf_dataset.simulation.process import simulate
+from lpbf_dataset.steps import HistoryInMemory, Steps
+from pipelines.prediction.build import step_errors
 from pipelines.scoring.metrics import score
 from pipelines.scoring.scored_fields import scored_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from lpbf_dataset.simulation.job import PartSetup
-    from pipelines.prediction.predict import Prediction, Predictor
+    from lpbf_dataset.steps import CaseStep
+    from pipelines.prediction.predict import Predictor
+    from pipelines.prediction.prediction import Prediction
 
 MESHING = frozenset({"voxels", "mesh"})
 """Stages of the solver that a prediction needs as well."""
@@ -44,6 +49,8 @@ class Truth:
         Wall time of the solver, once loaded, meshing apart; None for a case of a store.
     surrogate_seconds : float or None
         Wall time of the features and of the model on the same machine, likewise apart, once warm.
+    step_errors : mapping of str to sequence of float
+        Relative L2 error of the fields of `scores` at each step of `Prediction.build`; empty without these.
     """
 
     origin: Literal["solver", "store"]
@@ -51,6 +58,7 @@ class Truth:
     scores: Mapping[str, Mapping[str, float]]
     solver_seconds: float | None = None
     surrogate_seconds: float | None = None
+    step_errors: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def speed_up(self) -> float | None:
@@ -68,11 +76,12 @@ class Truth:
 
 def stored_truth(prediction: Prediction) -> Truth | None:
     """Return the truth that a case of a store carries; None where it lacks a target."""
-    needed = {resolve_scalar(target)[0] for target in prediction.fields}
-    if not needed <= set(prediction.case.variables):
+    needed = _variables(prediction)
+    if not set(needed) <= set(prediction.case.variables):
         return None
     fields = {name: np.asarray(prediction.case.variables[name]) for name in needed}
-    return Truth("store", fields, _scores(prediction, fields))
+    steps = prediction.case.steps
+    return Truth("store", fields, _scores(prediction, fields), step_errors=_step_errors(prediction, steps))
 
 
 def simulated_truth(prediction: Prediction, predictor: Predictor, setup: PartSetup) -> Truth:
@@ -99,18 +108,40 @@ def simulated_truth(prediction: Prediction, predictor: Predictor, setup: PartSet
     simulation = simulate(placed.surface, setup.material, setup.settings)
     wall = time.perf_counter() - started
     solver_seconds = wall - sum(simulation.log.seconds[stage] for stage in MESHING)
-    final = simulation.steps[-1]
-    assert np.array_equal(final.points, prediction.case.points)
-    assert np.array_equal(final.cells, prediction.case.cells)
-    again = predictor.timed_again(prediction)
-    fields = {name: values for name, values in final.fields.items() if name in VARIABLES}
-    return Truth("solver", fields, _scores(prediction, fields), solver_seconds, again)
+    # Pictures are deformed by the displacement, whatever is predicted.
+    needed = tuple(dict.fromkeys(("displacement", *_variables(prediction))))
+    simulated = simulation.steps if prediction.build else simulation.steps[-1:]
+    steps = Steps(prediction.case, HistoryInMemory(*lay_out_history(simulated, needed)))
+    last = steps[prediction.build[-1].index if prediction.build else -1]
+    assert np.array_equal(last.points, prediction.case.points)
+    assert np.array_equal(last.cells, prediction.case.cells)
+    fields = {name: np.asarray(last.variables[name], np.float32) for name in needed}
+    return Truth(
+        "solver",
+        fields,
+        _scores(prediction, fields),
+        solver_seconds,
+        predictor.timed_again(prediction),
+        _step_errors(prediction, steps),
+    )
 
 
 @functools.cache
 def _load_solver() -> None:
     """Load what the solver is compiled to, once in a process, so that its time is that of the part alone."""
     simulate(trimesh.creation.box(extents=(4.0, 4.0, 4.0)), next(iter(MATERIALS.values())))
+
+
+def _variables(prediction: Prediction) -> tuple[str, ...]:
+    """Name the fields that the targets are of."""
+    return tuple(dict.fromkeys(resolve_scalar(target)[0] for target in prediction.fields))
+
+
+def _step_errors(prediction: Prediction, steps: Sequence[CaseStep]) -> dict[str, list[float]]:
+    if not prediction.build:
+        return {}
+    truths = (steps[step.index] for step in prediction.build)
+    return step_errors(prediction.build, truths, list(prediction.fields))
 
 
 def _scores(prediction: Prediction, truth: Mapping[str, NDArray[np.floating]]) -> dict[str, dict[str, float]]:

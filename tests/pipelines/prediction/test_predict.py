@@ -16,7 +16,8 @@ from lpbf_dataset.simulation.process import simulate
 from lpbf_dataset.sources.base import CaseError
 from pipelines.prediction.assessment import AssessmentOptions, assess
 from pipelines.prediction.part_setup import chosen_setup, setup_remarks, training_setup
-from pipelines.prediction.predict import Predictor, displacement_of, known_axes
+from pipelines.prediction.predict import Predictor
+from pipelines.prediction.prediction import displacement_of, known_axes
 from pipelines.prediction.truth import simulated_truth
 from pipelines.runs.run import Run, RunError
 from pipelines.runs.training_set import TrainingSet
