@@ -150,7 +150,7 @@ def _predict(
     # A part is done when its figures are there, and these are of an earlier one.
     for stale in (FIGURES, PICTURE, TRUTH_PICTURE, COMPENSATION_PICTURE, BUILD_PICTURE):
         (folder / stale).unlink(missing_ok=True)
-    names = [*write_fields(assessment, folder), *write_build(assessment.prediction, folder)]
+    names = [*write_fields(assessment, folder), *write_build(assessment, folder)]
     draw(list(drawings(assessment, folder)))
     values = figures(assessment, predictor)
     files.write_text(folder / REPORT, prediction_report(values, folder, names))

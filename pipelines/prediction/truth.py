@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -49,6 +49,9 @@ class Truth:
         Wall time of the solver, once loaded, meshing apart; None for a case of a store.
     surrogate_seconds : float or None
         Wall time of the features and of the model on the same machine, likewise apart, once warm.
+    steps : sequence of CaseStep
+        The true states over the build, in which those of `Prediction.build` are at their `index`; empty where
+        no build is predicted.
     step_errors : mapping of str to sequence of float
         Relative L2 error of the fields of `scores` at each step of `Prediction.build`; empty without these.
     """
@@ -58,6 +61,7 @@ class Truth:
     scores: Mapping[str, Mapping[str, float]]
     solver_seconds: float | None = None
     surrogate_seconds: float | None = None
+    steps: Sequence[CaseStep] = ()
     step_errors: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
@@ -80,8 +84,8 @@ def stored_truth(prediction: Prediction) -> Truth | None:
     if not set(needed) <= set(prediction.case.variables):
         return None
     fields = {name: np.asarray(prediction.case.variables[name]) for name in needed}
-    steps = prediction.case.steps
-    return Truth("store", fields, _scores(prediction, fields), step_errors=_step_errors(prediction, steps))
+    truth = Truth("store", fields, _scores(prediction, fields))
+    return _over_steps(truth, prediction, prediction.case.steps)
 
 
 def simulated_truth(prediction: Prediction, predictor: Predictor, setup: PartSetup) -> Truth:
@@ -116,14 +120,9 @@ def simulated_truth(prediction: Prediction, predictor: Predictor, setup: PartSet
     assert np.array_equal(last.points, prediction.case.points)
     assert np.array_equal(last.cells, prediction.case.cells)
     fields = {name: np.asarray(last.variables[name], np.float32) for name in needed}
-    return Truth(
-        "solver",
-        fields,
-        _scores(prediction, fields),
-        solver_seconds,
-        predictor.timed_again(prediction),
-        _step_errors(prediction, steps),
-    )
+    again = predictor.timed_again(prediction)
+    truth = Truth("solver", fields, _scores(prediction, fields), solver_seconds, again)
+    return _over_steps(truth, prediction, steps)
 
 
 @functools.cache
@@ -137,11 +136,12 @@ def _variables(prediction: Prediction) -> tuple[str, ...]:
     return tuple(dict.fromkeys(resolve_scalar(target)[0] for target in prediction.fields))
 
 
-def _step_errors(prediction: Prediction, steps: Sequence[CaseStep]) -> dict[str, list[float]]:
+def _over_steps(truth: Truth, prediction: Prediction, steps: Sequence[CaseStep]) -> Truth:
     if not prediction.build:
-        return {}
+        return truth
     truths = (steps[step.index] for step in prediction.build)
-    return step_errors(prediction.build, truths, list(prediction.fields))
+    errors = step_errors(prediction.build, truths, list(prediction.fields))
+    return replace(truth, steps=steps, step_errors=errors)
 
 
 def _scores(prediction: Prediction, truth: Mapping[str, NDArray[np.floating]]) -> dict[str, dict[str, float]]:

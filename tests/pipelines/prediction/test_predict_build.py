@@ -200,7 +200,7 @@ def test_a_lost_step_is_predicted_again_and_an_old_series_goes(on_plate, finishe
         return (tmp_path / "predictions.csv").read_text().splitlines()[1].split(",")[1]
 
     assert [status(on_plate), status(on_plate)] == ["predicted", "reused"]
-    (tmp_path / "block" / "block" / "1_deposited.vtu").unlink()
+    (tmp_path / "block" / "block" / "0001_deposited.vtu").unlink()
     assert status(on_plate) == "predicted"
     assert status(finished) == "predicted"
     assert not (tmp_path / "block" / "block").exists()
