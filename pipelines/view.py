@@ -191,7 +191,10 @@ def find_step(subject: Subject, case_name: str, step: int | None) -> int | None:
         return None
     labels = subject.step_labels(case_name)
     if list(labels) == [FINAL]:
-        raise UserError(f"--step {step}: case {case_name} of {subject.name} has no steps, but one state")
+        raise UserError(
+            f"--step {step}: case {case_name} of {subject.name} has but one state; a store of lpbf-build "
+            "--steps all has steps"
+        )
     if not -len(labels) <= step < len(labels):
         raise UserError(
             f"--step {step}: case {case_name} has {len(labels)} steps, 0 to {len(labels) - 1}, "

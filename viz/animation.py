@@ -93,7 +93,9 @@ def build_frames(
     """Draw the frames of `animate_build`, (height, width, 3) uint8 each; arguments and errors as there."""
     labels = subject.step_labels(case_name)
     if list(labels) == [FINAL]:
-        raise SubjectError(f"case {case_name} of {subject.name} has no steps to animate")
+        raise SubjectError(
+            f"case {case_name} of {subject.name} has no steps to animate; a store of lpbf-build --steps all has"
+        )
 
     def parts(what: str) -> Iterator[Part]:
         for step in tqdm(range(len(labels)), desc=what, unit="step", disable=quiet):
