@@ -94,7 +94,8 @@ def build_frames(
     labels = subject.step_labels(case_name)
     if list(labels) == [FINAL]:
         raise SubjectError(
-            f"case {case_name} of {subject.name} has no steps to animate; a store of lpbf-build --steps all has"
+            f"case {case_name} of {subject.name} has no steps to animate; a store of lpbf-build --steps all "
+            "has steps"
         )
 
     def parts(what: str) -> Iterator[Part]:
