@@ -253,8 +253,8 @@ class Run:
         """Predictions of every member, (members, nodes, targets)."""
         if self.description.task is not None:
             raise RunError(
-                f"{self.path} predicts the steps of a build, each from the one before, and no final state by "
-                "itself: call Run.roll_out with a case that has steps, or Run.predict_step"
+                f"{self.path} predicts the steps of a build, and no final state by itself: call Run.roll_out "
+                "with a case that has steps, or Run.predict_step"
             )
         view = self.description.mesh_view
         if absent := [
