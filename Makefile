@@ -16,7 +16,7 @@ demo: .venv/installed
 
 # Two processes of one thread each: threads of several processes would wait for each other's cores.
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(TESTS)
+	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(TESTS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
