@@ -11,7 +11,6 @@ from lpbf_dataset.distortion import CompensationError
 from lpbf_dataset.distortion.magnitude import magnitude
 from lpbf_dataset.mesh.surface_field import SurfaceInterpolator
 from lpbf_dataset.sources.base import CaseError
-from pipelines.prediction.build import last_on_plate
 from pipelines.prediction.part_setup import setup_remarks
 from pipelines.prediction.prediction import COMPONENTS, displacement_of
 from pipelines.prediction.truth import simulated_truth, stored_truth
@@ -142,7 +141,7 @@ def assess(predictor: Predictor, prediction: Prediction, options: AssessmentOpti
 
 
 def _on_plate(prediction: Prediction, tolerance: float) -> Magnitude:
-    step = last_on_plate(prediction.build)
+    step = prediction.last_on_plate
     to_surface = SurfaceInterpolator(step.points, step.cells)
     displacement = np.column_stack([step.scalar(name) for name in COMPONENTS])
     moved = to_surface(displacement, np.asarray(prediction.surface.vertices)).values

@@ -11,7 +11,6 @@ from lpbf_dataset.schema import VARIABLES, component_names, resolve_scalar
 from pipelines.runs.checkpoint import RunError
 from pipelines.scoring.metrics import relative_l2
 from pipelines.scoring.scored_fields import scored_fields
-from pipelines.steps.tasks import RELEASED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,20 +69,15 @@ def predict_state(run: Run, case: Case) -> PredictedState:
         return state
     build: list[CaseStep] = []
     last: PredictedState | None = None
-    for step, mean in run.roll_out(case):
+    for step, mean, std in run.roll_out_with_uncertainty(case):
         _check_finite(run, case, mean)
         predicted = whole_fields(dict(zip(run.targets, mean.T, strict=True)))
         build.append(replace(step, variables={"points": step.points, "cells": step.cells, **predicted}))
-        last = PredictedState(step, mean, None)
+        last = PredictedState(step, mean, std)
     if last is None:
         raise RunError(f"case {case.case_id!r} has no step that {run.path} could predict")
     # A step by itself knows nothing of the others.
     return last._replace(case=replace(last.case, steps=case.steps), build=tuple(build))
-
-
-def last_on_plate(build: Sequence[CaseStep]) -> CaseStep:
-    """Pick the last step before the part comes off the plate; the last of all if it is never on it."""
-    return next((step for step in reversed(build) if step.kind not in RELEASED), build[-1])
 
 
 def whole_fields(predicted: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from lpbf_dataset.mesh import cell_volumes
 from lpbf_dataset.schema import VARIABLES, resolve_scalar
-from pipelines.prediction.build import last_on_plate
 from pipelines.prediction.known_errors import known_errors
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def _build(assessment: Assessment) -> dict[str, Any] | None:
     prediction = assessment.prediction
     if not prediction.build:
         return None
-    on_plate = last_on_plate(prediction.build)
+    on_plate = prediction.last_on_plate
     return {
         "steps": [
             {"kind": step.kind, "time_s": step.time, "height_mm": step.height} for step in prediction.build

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lpbf_dataset.mesh.surface_field import SurfaceInterpolator
+from pipelines.steps.rollout import last_on_plate
 from pipelines.steps.tasks import RELEASED
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class Prediction:
     def is_on_plate(self) -> bool:
         """Whether the fields are those of the part on the plate, from which it has not sprung back."""
         return bool(self.build) and self.build[-1].kind not in RELEASED
+
+    @property
+    def last_on_plate(self) -> CaseStep:
+        """The last step of the build before the part comes off the plate."""
+        return last_on_plate((step,) for step in self.build)[0]
 
     @property
     def axes(self) -> str:

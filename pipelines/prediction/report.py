@@ -221,9 +221,7 @@ def _unknown(values: Mapping[str, Any]) -> Iterator[str]:
     if not values["truth"]:
         yield f"The error on this part: it was not simulated (--simulate). {_errors(values['known_errors'])}"
     if values["members"] == 1:
-        # There are no ensembles of models of steps.
-        remedy = "" if values["build"] else ": an ensemble (lpbf-train --members) would tell its spread"
-        yield f"How sure the model is{remedy}."
+        yield "How sure the model is: an ensemble (lpbf-train --members) would tell its spread."
     elif values["displacement"]:
         yield "What the spread of the models leaves out: an error that all of them share does not show in it."
     if values["compensation"]:

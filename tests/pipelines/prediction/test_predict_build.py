@@ -18,7 +18,7 @@ from lpbf_dataset.sources.part_files import read_part
 from lpbf_dataset.sources.steps import part_at_step
 from pipelines import predict_command, train
 from pipelines.prediction import job
-from pipelines.prediction.build import last_on_plate, step_errors, whole_fields
+from pipelines.prediction.build import step_errors, whole_fields
 from pipelines.prediction.predict import Predictor
 from pipelines.runs.run import Run, RunError
 
@@ -101,7 +101,7 @@ def test_a_run_that_knows_the_removal_predicts_the_final_state(across, block):
     prediction = predictor.of_part(read_part(block))
     assert not prediction.is_on_plate
     assert prediction.build[-1].kind == "removed"
-    assert last_on_plate(prediction.build).kind == "cooled"
+    assert prediction.last_on_plate.kind == "cooled"
     displacement = predictor.displacement_source()(prediction.surface)
     np.testing.assert_allclose(displacement, prediction.on_surface(prediction.displacement), atol=1e-6)
 
@@ -114,6 +114,14 @@ def test_a_stored_case_is_rolled_out_as_by_the_run(on_plate, builds):
         np.testing.assert_array_equal(run.scaling.truth(predicted), state)
         assert predicted.index == step.index
     np.testing.assert_array_equal(prediction.case.displacement, case.steps[4].displacement)
+
+
+def test_an_ensemble_of_builds_tells_its_spread(builds, block, tmp_path):
+    run = trained(builds, tmp_path / "run", "--task=next-step", "--members=2", "--max_steps=1")
+    prediction = pipelines.predict(run, block)
+    assert set(prediction.std) == set(prediction.fields)
+    assert prediction.std["displacement_z"].max() > 0
+    assert prediction.build[-1].field_names == ("displacement",)
 
 
 def test_components_that_are_not_predicted_are_no_numbers():
@@ -146,9 +154,9 @@ def test_a_case_without_steps_is_one_line(on_plate, store, tmp_path, predict):
 def test_a_diverging_model_is_told(on_plate, block, monkeypatch):
     def diverging(run, case):
         for step in case.steps[:2]:
-            yield step, np.full((step.node_count, 2), np.inf, np.float32)
+            yield step, np.full((step.node_count, 2), np.inf, np.float32), None
 
-    monkeypatch.setattr(Run, "roll_out", diverging)
+    monkeypatch.setattr(Run, "roll_out_with_uncertainty", diverging)
     with pytest.raises(RunError, match="not finite"):
         pipelines.predict(on_plate, block)
 
