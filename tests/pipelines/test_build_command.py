@@ -183,7 +183,9 @@ class TestRoundedHistory:
         assert exit_code(build.main, step2, "-o", store, "-q", *arguments) == 0
         told = "rounded to 10 of 23 bits, relative error at most 2^-11 (about 0.00049)"
         assert exit_code(info.main, store) == 0
-        assert f"history: 8 steps of 1 case; fields {told}\n" in capsys.readouterr().out
+        described = capsys.readouterr().out
+        assert "history: 8 steps of 1 of 1 case (" in described
+        assert f"; fields {told}\n" in described
         assert told in (store / "README.md").read_text()
         assert lpbf.open_dataset(store).attributes["build"]["round_history"] == 10
         assert exit_code(verify.main, store, "--deep", "-q") == 0
