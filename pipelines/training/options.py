@@ -29,17 +29,18 @@ class TrainOptions:
         Fields to predict: displacement_z, von_mises_stress, ...; a vector gives all its components.
     task : str
         final, the state of the finished part; next-step, the state after each step of the build from the one
-        before; or any-step, the state after each step from its time and height alone.
+        before; or any-step, the state after each step from its time and height alone.  The latter two need a
+        store built with --steps all, and what is said of a case below holds for a step.
     increments : bool
         Of next-step: predict what a step adds to the state, rather than the state after it.
     across_removal : bool
-        Learn the steps, too, in which the part comes off the plate and springs.
+        Of next-step and any-step: learn the steps, too, in which the part comes off the plate and springs.
     state_noise : float
-        Of next-step: noise on the state before a step, in standard deviations of each target, so that the
-        model learns to go on from its own errors.
+        Of next-step: noise on the state before a step, drawn anew in every epoch, in standard deviations of
+        each target (0.02, say), so that the model learns to go on from its own errors; 0 for none.
     pushforward : bool
-        Of next-step: start each training step from the model's own prediction of the state before, which
-        costs another evaluation.
+        Of next-step: start each training step from the model's own prediction of the state before, with the
+        same aim, which costs another evaluation.
     coordinate_scale : tuple of float
         What x, y and z are divided by, in mm.
     features : tuple of str

@@ -46,8 +46,13 @@ LISTS: dict[str, tuple[type, int | str, str]] = {
 SWITCHES = {
     "compile": "compile the model; slow at the start, needs a C++ compiler",
     "increments": "with --task next-step, predict what a step adds rather than the state after it",
-    "pushforward": "with --task next-step, start from the model's own prediction of the state before",
-    "across_removal": "learn the steps, too, in which the part comes off the plate",
+    "pushforward": (
+        "with --task next-step, start from the model's own prediction of the state before, so that it learns "
+        "to go on from its errors; costs another evaluation"
+    ),
+    "across_removal": (
+        "with --task next-step or any-step, learn the steps, too, in which the part comes off the plate"
+    ),
 }
 """Options that are on or off: ``--compile`` or ``--no_compile``."""
 
