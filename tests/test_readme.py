@@ -24,6 +24,7 @@ def blocks(language: str) -> list[str]:
 def test_the_python_blocks_run_one_after_another(step2, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     build_store([NetfabbSource(step2)], Path("out/demo.zarr"), BuildOptions())
+    build_store([NetfabbSource(step2)], Path("out/steps.zarr"), BuildOptions(steps="all"))
     names: dict[str, object] = {}
     for block in blocks("python"):
         exec(compile(block, str(README), "exec"), names)  # noqa: S102
