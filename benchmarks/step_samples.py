@@ -26,7 +26,6 @@ from lpbf_dataset import open_dataset
 from lpbf_dataset.mesh import Interpolator
 from pipelines.runs.checkpoint import Description
 from pipelines.runs.features import input_channels
-from pipelines.runs.scaling import scalar_targets
 from pipelines.steps.carry import carry
 from pipelines.steps.description import describe_steps
 from pipelines.steps.samples import make_samples
@@ -39,8 +38,10 @@ from pipelines.training.options import TrainOptions
 from pipelines.training.variation import Variation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
+
+    from numpy.typing import NDArray
 
     from lpbf_dataset import Case, Dataset
     from lpbf_dataset.steps import CaseStep
@@ -50,18 +51,16 @@ if TYPE_CHECKING:
 SIZES = {"channels": 64, "num_blocks": 3, "num_heads": 8, "num_latents": 64}
 """Of ``pipelines/recipes/small.flare.yaml``; the rest is of ``small.yaml``."""
 
+TARGETS = ("displacement_z", "von_mises_stress")
 FEATURES = ("sdf", "sdf_direction", "axis_distance")
 
 
 def describe(store: Dataset) -> Description:
     """Describe the model, and how it sees steps."""
-    options = TrainOptions(
-        store.location, ("displacement", "von_mises_stress"), "next-step", features=FEATURES
-    )
-    targets = scalar_targets(options.targets)
-    scaling, task = describe_steps(store, targets, options, "next-step")
-    channels = input_channels(FEATURES) + task_channels("next-step", len(targets))
-    sizes = {"in_channels": channels, "out_channels": len(targets), **SIZES}
+    options = TrainOptions(str(store.location), TARGETS, "next-step", features=FEATURES)
+    scaling, task = describe_steps(store, TARGETS, options, "next-step")
+    channels = input_channels(FEATURES) + task_channels("next-step", len(TARGETS))
+    sizes = {"in_channels": channels, "out_channels": len(TARGETS), **SIZES}
     return Description("flare", sizes, scaling, FEATURES, 15.0, task)
 
 
@@ -78,26 +77,27 @@ class Carries:
         before = None if transition.before is None else self._reader.state(case, transition.before)
         return case, before, self._reader.state(case, transition.step)
 
-    def fast(self, case: Case, before: CaseStep | None, step: CaseStep) -> None:
-        """Look nodes up."""
-        for source, names in ((case, FEATURES), (before, self._reader.fields)):
-            if source is not None:
-                onto_step = carry(source, step)
-                for name in names:
-                    onto_step(source.variables[name])
-
-    def naive(self, case: Case, before: CaseStep | None, step: CaseStep) -> None:
-        """Find cells."""
-        at = Interpolator(case.points, case.cells)
-        for state in filter(None, (before, step)):
-            for name in FEATURES:
-                at(case.variables[name], state.points)
+    def fast(self, case: Case, before: CaseStep | None, step: CaseStep) -> list[NDArray[np.floating]]:
+        """Look nodes up; returns the features, and the fields before."""
+        onto_step = carry(case, step)
+        values = [onto_step(case.variables[name]) for name in FEATURES]
         if before is not None:
+            onto_step = carry(before, step)
+            values += [onto_step(before.variables[name]) for name in self._reader.fields]
+        return values
+
+    def naive(self, case: Case, before: CaseStep | None, step: CaseStep) -> list[NDArray[np.floating]]:
+        """Find cells; returns the same."""
+        at = Interpolator(case.points, case.cells)
+        values = [at(case.variables[name], step.points).values for name in FEATURES]
+        if before is not None:
+            for name in FEATURES:
+                at(case.variables[name], before.points)
             below = step.points.copy()
             below[:, 2] = np.minimum(below[:, 2], before.points[:, 2].max())
             at = Interpolator(before.points, before.cells)
-            for name in self._reader.fields:
-                at(before.variables[name], below)
+            values += [at(before.variables[name], below).values for name in self._reader.fields]
+        return values
 
 
 def timed(action: Callable[..., Any], *arguments: Any) -> float:
@@ -133,21 +133,21 @@ def measure(store: Dataset, steps: int) -> Iterator[dict[str, float]]:
         }
 
 
-def main() -> None:
-    """Print medians."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print medians, and their share of a training step."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("store", help="store with histories and geometry features")
     parser.add_argument("--steps", type=int, default=60, help="steps that are drawn")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     print(machine())
     rows = list(measure(open_dataset(arguments.store), arguments.steps + 3))[3:]
-    for name in rows[0]:
-        seconds = median(row[name] for row in rows)
-        print(f"{name:<14}{1e3 * seconds:8.1f} ms{seconds / median(r['training step'] for r in rows):8.1%}")
+    medians = {name: median(row[name] for row in rows) for name in rows[0]}
+    for name, seconds in medians.items():
+        print(f"{name:<14}{1e3 * seconds:8.1f} ms{seconds / medians['training step']:8.1%}")
 
 
 if __name__ == "__main__":
