@@ -287,9 +287,11 @@ def test_a_worker_that_cannot_be_stopped_ends_the_map():
 def test_nothing_is_left_running_when_interrupted(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import time\n"
+        "import signal, time\n"
         "from lpbf_dataset.engine import open_engine\n"
         "if __name__ == '__main__':\n"
+        # What a shell runs in the background ignores the signal, and so would this.
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    with open_engine(workers=2, timeout=1000.0) as engine:\n"
         "        print('ready', flush=True)\n"
         "        list(engine.map(time.sleep, [1000.0] * 9))\n"
