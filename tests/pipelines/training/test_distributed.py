@@ -43,6 +43,17 @@ def assert_same_history(run: Path, expected: Path) -> None:
     pd.testing.assert_frame_equal(history(run), history(expected), rtol=1e-5)
 
 
+in_two_processes = pytest.mark.parametrize(
+    ("launcher", "options"),
+    [
+        (MODULE, ("--devices=2", "--batch_size=1")),
+        (TORCHRUN, ("--batch_size=1",)),
+        (MODULE, ("--devices=2", "--batch_size=2", "--shard_nodes=2")),
+    ],
+    ids=["lightning", "torchrun", "shared nodes"],
+)
+
+
 @pytest.fixture(scope="module")
 def shared_store(make_store, tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("distributed") / "s.zarr", SPLITS)
@@ -79,15 +90,7 @@ def steps_alone(of_steps, tmp_path_factory):
     return train_alone(of_steps, tmp_path_factory)
 
 
-@pytest.mark.parametrize(
-    ("launcher", "options"),
-    [
-        (MODULE, ("--devices=2", "--batch_size=1")),
-        (TORCHRUN, ("--batch_size=1",)),
-        (MODULE, ("--devices=2", "--batch_size=2", "--shard_nodes=2")),
-    ],
-    ids=["lightning", "torchrun", "shared nodes"],
-)
+@in_two_processes
 def test_the_loss_curve_of_two_processes_is_that_of_one(launcher, options, arguments, alone, tmp_path):
     run = tmp_path / "run"
     done = train(*arguments, "-o", run, *options, launcher=launcher)
@@ -101,15 +104,7 @@ def test_the_loss_curve_of_two_processes_is_that_of_one(launcher, options, argum
     pd.testing.assert_series_equal(*(score["relative_l2"] for score in scores), rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("launcher", "options"),
-    [
-        (MODULE, ("--devices=2", "--batch_size=1")),
-        (TORCHRUN, ("--batch_size=1",)),
-        (MODULE, ("--devices=2", "--batch_size=2", "--shard_nodes=2")),
-    ],
-    ids=["lightning", "torchrun", "shared nodes"],
-)
+@in_two_processes
 def test_two_processes_learn_steps_as_one_does(launcher, options, of_steps, steps_alone, tmp_path):
     run = tmp_path / "run"
     done = train(*of_steps, "-o", run, *options, "-q", launcher=launcher)
