@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import zarr
-from synthetic import FIELDS, machine
+from synthetic import FIELDS, machine, smooth_fields
 
 from lpbf_dataset import open_dataset
 from lpbf_dataset.build import BuildOptions, build_store
@@ -96,21 +96,13 @@ def state(number: int, kind: StepKind, group: int, *, plate: bool = True) -> Ste
     shape = tuple(count + 1 for count in cells)
     corners = np.argwhere(np.ones(cells, bool))[:, None, :] + HEXAHEDRON_CORNERS.astype(int)
     points = 0.6 * (np.argwhere(np.ones(shape, bool)) - [0, 0, int(plate)])
-    random = np.random.default_rng(number)
-    wave = np.sin(points @ random.normal(scale=0.1, size=(3, 5)))
-    wave *= 1 + 1e-4 * random.normal(size=wave.shape)
-    values = {
-        "displacement": 0.3 * wave[:, :3],
-        "von_mises_stress": 900 + 600 * wave[:, 3],
-        "temperature": 25 + wave[:, 4],
-    }
     return Step(
         number=number,
         kind=kind,
         time=600.0 * number,
         points=points.astype(np.float32),
         cells=np.ravel_multi_index(tuple(np.moveaxis(corners, -1, 0)), shape).astype(np.int32),
-        fields={name: field.astype(np.float32) for name, field in values.items()},
+        fields=smooth_fields(points, np.random.default_rng(number)),
     )
 
 

@@ -19,6 +19,8 @@ from lpbf_dataset.sources.base import Step
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from numpy.typing import NDArray
+
 FIELDS = field_names(include_optional=False)
 
 SIZES = 5
@@ -78,20 +80,13 @@ class SyntheticCase:
         random = np.random.default_rng(self.seed)
         lattice, cells = _octree_block(self.width)
         points = (lattice * random.uniform(0.8, 1.25, 3)).astype(np.float32)
-        wave = np.sin(points @ random.normal(scale=0.1, size=(3, 5)))
-        wave *= 1 + 1e-4 * random.normal(size=wave.shape)
-        values = {
-            "displacement": 0.3 * wave[:, :3],
-            "von_mises_stress": 900 + 600 * wave[:, 3],
-            "temperature": 25 + wave[:, 4],
-        }
         return Step(
             number=1,
             kind="removed",
             time=1.0,
             points=points,
             cells=cells.copy(),
-            fields={name: np.ascontiguousarray(array, np.float32) for name, array in values.items()},
+            fields=smooth_fields(points, random),
         )
 
     def surface(self) -> None:
@@ -120,6 +115,20 @@ class SyntheticSource:
         # The holes and the merging of inner cells, of which there is none for odd widths, take a seventh.
         widths = [2 * max(1, round(((size / 0.86) ** (1 / 3) - 1) / 2)) for size in sizes]
         return (SyntheticCase(seed, widths[seed % SIZES]) for seed in range(self.count))
+
+
+def smooth_fields(
+    points: NDArray[np.floating], random: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
+    """Make fields on nodes, (n, 3), that vary smoothly, with noise of 1e-4 in them."""
+    wave = np.sin(points @ random.normal(scale=0.1, size=(3, 5)))
+    wave *= 1 + 1e-4 * random.normal(size=wave.shape)
+    values = {
+        "displacement": 0.3 * wave[:, :3],
+        "von_mises_stress": 900 + 600 * wave[:, 3],
+        "temperature": 25 + wave[:, 4],
+    }
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in values.items()}
 
 
 def machine() -> str:
