@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,11 @@ def markup(content: str) -> Html:
     if isinstance(content, Html):
         return content
     return Html(html.escape(content.encode(errors="backslashreplace").decode()))
+
+
+def page_style() -> Html:
+    """Style sheet of every page, in a light and a dark set of colours."""
+    return Html(files(__package__).joinpath("page.css").read_text(encoding="utf-8"))
 
 
 def join(parts: Iterable[str]) -> Html:

@@ -13,7 +13,7 @@ from lpbf_dataset.report.building import histories_section
 from lpbf_dataset.report.curation import known
 from lpbf_dataset.report.extremes import extremes_section
 from lpbf_dataset.report.listing import listing_section
-from lpbf_dataset.report.markup import Html, document, element, section, table
+from lpbf_dataset.report.markup import Html, document, element, page_style, section, table
 from lpbf_dataset.report.population import published_section, statistics_section
 from lpbf_dataset.report.selection import failures_section, funnel_section, sensitivity_section
 from lpbf_dataset.report.splitting import leakage_section, splits_section
@@ -48,7 +48,7 @@ def report_html(curation: Curation, thumbnails: Mapping[str, bytes] = _NO_THUMBN
         The page, to be encoded as UTF-8.
     """
     sections = list(_sections(curation, thumbnails))
-    style, script = (_resource(name) for name in ("page.css", "page.js"))
+    style, script = page_style(), _script()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
@@ -65,9 +65,8 @@ def report_html(curation: Curation, thumbnails: Mapping[str, bytes] = _NO_THUMBN
     return document(_TITLE, policy, style, body)
 
 
-def _resource(name: str) -> Html:
-    """Read a file of this package that is part of the page."""
-    return Html(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+def _script() -> Html:
+    return Html(files(__package__).joinpath("page.js").read_text(encoding="utf-8"))
 
 
 def _sections(curation: Curation, thumbnails: Mapping[str, bytes]) -> Iterator[Section]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from lpbf_dataset import __version__
-from lpbf_dataset.report.markup import Html, document, element, join, section
+from lpbf_dataset.report.markup import Html, document, element, join, page_style, section
 from lpbf_dataset.report.markup import table as html_table
 from pipelines.comparison.bootstrap import RESAMPLES
 from pipelines.comparison.compare import notes
@@ -105,7 +104,7 @@ def page(entries: Sequence[Entry], comparison: pd.DataFrame) -> str:
     sections = [_target(entries, comparison, str(target)) for target in comparison["target"].unique()]
     sections.append(section("What the columns mean", "definitions", html_table(("", ""), _DEFINITIONS)))
     sections.append(_provenance(entries))
-    style = files("lpbf_dataset.report").joinpath("page.css").read_text(encoding="utf-8") + _STYLE
+    style = page_style() + _STYLE
     body = element(
         "body",
         element(

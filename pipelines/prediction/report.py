@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.resources import files as resources
 from typing import TYPE_CHECKING, Any
 
 from lpbf_dataset import __version__
-from lpbf_dataset.report.markup import Html, document, element, section, table
+from lpbf_dataset.report.markup import Html, document, element, page_style, section, table
 from lpbf_dataset.report.text import NARROW_SPACE, number, percent, unit
 from lpbf_dataset.schema import VARIABLES, resolve_scalar
 from pipelines.prediction.build_report import build_section
@@ -50,7 +49,7 @@ def prediction_report(values: Mapping[str, Any], folder: Path, names: Sequence[s
         Files that were written beside the page.
     """
     title = f"Predicted distortion of {values['part']}"
-    style = resources("lpbf_dataset.report").joinpath("page.css").read_text(encoding="utf-8") + _STYLE
+    style = page_style() + _STYLE
     body = element(
         "body",
         element(

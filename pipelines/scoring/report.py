@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.resources import files as resources
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from lpbf_dataset import __version__
-from lpbf_dataset.report.markup import Html, details, document, element, png, section, table
+from lpbf_dataset.report.markup import Html, details, document, element, page_style, png, section, table
 from lpbf_dataset.report.text import number, unit
 from lpbf_dataset.schema import SPLITS
 from pipelines.runs import files
@@ -46,7 +45,7 @@ def report(
     """
     title = f"{run.description.model} on {', '.join(run.targets)}"
     sections = [part for part in _sections(run, metrics, environment, examples) if part.content]
-    style = resources("lpbf_dataset.report").joinpath("page.css").read_text(encoding="utf-8") + _STYLE
+    style = page_style() + _STYLE
     body = element(
         "body",
         element(
